@@ -1,0 +1,42 @@
+# Two commands: `make serve` and `make test`. Both set up .venv first, once.
+
+PYTHON ?= python3
+POLICY ?=
+BIN := .venv/bin
+READY := .venv/.ready
+SERVE := $(if $(POLICY),--policy $(POLICY),--demo --policy policies/demo.yaml)
+
+.PHONY: install serve test lock clean
+
+serve: $(READY)
+	@exec $(BIN)/trio-gateway serve $(SERVE)
+
+test: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+install: $(READY)
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "trio-gateway needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "setting up .venv (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+# Renew the lock: newest versions within pyproject.toml's ranges, for every Python and
+# platform at once, with hashes and without an address to download from.
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet uv
+	.venv/lock/bin/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --quiet \
+	  --group dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,1 @@
+"""Misbehaving on purpose: faults, and simulated providers that have them."""

@@ -1,0 +1,61 @@
+"""What a simulated provider does with one request, as a value.
+
+A `Script` is made by `chaos.faults` from a request and a seed; `chaos.upstream` plays
+it in memory behind the port, `chaos.server` on sockets as HTTP/1.1. Both therefore
+misbehave alike. Offsets and sizes are bytes of the body, before HTTP's framing.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these body bytes now."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait, then go on."""
+
+    seconds: float
+
+
+class Ending(Enum):
+    """How the body ends after its last step."""
+
+    CLEAN = "clean"  # with proper framing
+    CUT = "cut"  # the connection closes in mid-frame
+    RESET = "reset"  # the connection is reset
+    HANG = "hang"  # nothing more comes, and nothing closes
+    EOF = "eof"  # close-delimited: the socket closes, and that is all
+
+
+Step = Send | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One answer: its head after a while, its body step by step, its ending."""
+
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
+    head_after_s: float = 0.0
+    steps: tuple[Step, ...] = ()
+    ending: Ending = Ending.CLEAN
+
+
+class Refusal(Enum):
+    """What happens instead of an answer."""
+
+    CONNECT_REFUSED = "refuse"  # in memory only; on sockets, a port nobody listens on
+    CONNECT_HANG = "connect_hang"  # the connection is never made
+    CLOSE = "close"  # the request is read, then the connection closes
+    RESET = "reset"  # the request is read, then the connection is reset
+    SILENCE = "silence"  # the request is read, and nothing ever comes
+
+
+Behaviour = Script | Refusal
+"""What is done with one request."""

@@ -1,0 +1,1 @@
+"""Dialects: how each kind of upstream is asked, and how it fails."""

@@ -1,0 +1,1 @@
+"""Where decisions meet awaits: one client's exchange, from admission to record."""

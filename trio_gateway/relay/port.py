@@ -1,0 +1,61 @@
+"""The port to upstreams: what the relay needs of a network, and nothing more.
+
+Two implementations pass one conformance test: `upstream` (real connections) and
+`chaos.upstream` (in memory, scripted). A failure is a value here, never an exception;
+`trio.Cancelled` passes through. Whoever opened a stream closes it, once, on every path.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trio_gateway.failover.failures import Failure
+from trio_gateway.policy.route import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one upstream, ready to be sent."""
+
+    account: Account
+    path: str  # with its query, to be appended to the account's base_url
+    headers: tuple[tuple[bytes, bytes], ...]  # lower-case names; no host, no length
+    body: bytes
+    connect_by: float  # on Trio's clock: DNS, TCP and TLS together
+
+
+class UpstreamStream(Protocol):
+    """An answer whose head has come."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The fields as they came, names in lower case."""
+
+    async def receive(self) -> bytes | Failure:
+        """Wait for more of the body; `b""` is its clean end, and stays so.
+
+        Cancellation-safe in the sense that the stream may then only be closed.
+        A body that its framing says is cut is a `Failure` of class `interrupted`.
+        """
+
+    async def aclose(self) -> None:
+        """Free the connection: reused if the body was read to its end, else closed."""
+
+
+class Upstream(Protocol):
+    """All providers' networks."""
+
+    async def open(self, call: Call) -> "UpstreamStream | Failure":
+        """Send a request and wait for the head of its answer, of whatever status.
+
+        The only limit kept here is `connect_by`; all others are the caller's scopes.
+        A `Failure` is of class `connect`, `not_processed`, `reset` or `bad_answer`.
+        """
+
+
+WallClock = Callable[[], float]
+"""Seconds since 1970 UTC; for absolute dates and records, never for deadlines."""

@@ -1,0 +1,1 @@
+"""What the operators are told: one log line for each exchange, and metrics."""

@@ -1,0 +1,1 @@
+"""The network behind the port: real connections to real providers."""

@@ -1,0 +1,1 @@
+"""The Quart-Trio app that clients and operators talk to."""

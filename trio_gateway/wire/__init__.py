@@ -1,0 +1,1 @@
+"""Bytes and their meaning: requests, answers, events, headers, errors."""
