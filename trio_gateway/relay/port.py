@@ -5,9 +5,11 @@ Two implementations pass one conformance test: `upstream` (real connections) and
 `trio.Cancelled` passes through. Whoever opened a stream closes it, once, on every path.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import trio
 
 from trio_gateway.failover.failures import Failure
 from trio_gateway.policy.route import Account
@@ -59,3 +61,10 @@ class Upstream(Protocol):
 
 WallClock = Callable[[], float]
 """Seconds since 1970 UTC; for absolute dates and records, never for deadlines."""
+
+Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
+"""The seam under every client of the network: a byte stream to a host and port.
+
+Raises `OSError`. Real sockets by default; in memory, the whole app runs in virtual
+time. TLS goes on top of what it returns.
+"""
