@@ -1,0 +1,71 @@
+"""How an exchange without an answer ends: which error, and whether to come back.
+
+An error must be honest about whose turn it is. "Rate limited" is said only when every
+target was throttled, "deadline exceeded" only when time ended it; a client's own error
+is passed on as the upstream said it. Clients of OpenAI's and Anthropic's kind retry by
+themselves: they are asked not to, once we have tried for them.
+"""
+
+import math
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from trio_gateway.failover.classify import is_throttle, pause_s
+from trio_gateway.failover.commands import RefusalKind, Refuse
+from trio_gateway.failover.failures import Failure, FailureClass
+
+# openai-python gives up on hints above 120 s, some others above 60 s.
+_WELCOME_WITHIN_S: Final = 60.0
+# Clients that were refused in the same second must not return in the same second.
+_RETRY_JITTER: Final = 0.2
+# Long enough for a process to be replaced behind its balancer.
+_ENDING_RETRY_S: Final = 1.0
+
+
+def refusal_for(
+    failures: Sequence[Failure],
+    *,
+    out_of_time: bool,
+    hint_cap_s: float,
+    random: Random,
+) -> Refuse:
+    """The end of an exchange whose attempts all failed, in the order of `failures`.
+
+    `out_of_time`: a deadline ended it although something could still have been tried.
+    """
+    if not failures:
+        return nothing_sent(random)
+    last = failures[-1]
+    if all(is_throttle(failure) for failure in failures):
+        soonest_s = min(pause_s(failure, cap_s=hint_cap_s) or 0 for failure in failures)
+        return Refuse(
+            RefusalKind.RATE_LIMITED,
+            last,
+            retry_after_s=_spread(soonest_s, random),
+            is_retry_welcome=soonest_s <= _WELCOME_WITHIN_S,
+        )
+    timed_out = all(failure.kind is FailureClass.TIMEOUT for failure in failures)
+    if timed_out or out_of_time:
+        return Refuse(RefusalKind.DEADLINE_EXCEEDED, last)
+    return Refuse(RefusalKind.UPSTREAM_FAILED, last)
+
+
+def passed_on(failure: Failure) -> Refuse:
+    """The end of an exchange whose request is wrong, as an upstream judged it."""
+    return Refuse(RefusalKind.CLIENT_ERROR, failure)
+
+
+def nothing_sent(random: Random) -> Refuse:
+    """The end of an exchange that reached no upstream: coming back is safe."""
+    return Refuse(
+        RefusalKind.UNAVAILABLE,
+        retry_after_s=_spread(_ENDING_RETRY_S, random),
+        is_retry_welcome=True,
+    )
+
+
+def _spread(seconds: float, random: Random) -> float:
+    """Whole seconds, at least one, and up to a fifth more."""
+    whole_s = math.ceil(max(1.0, seconds))
+    return whole_s + int(random.uniform(0.0, whole_s * _RETRY_JITTER))
