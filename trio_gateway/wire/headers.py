@@ -1,0 +1,73 @@
+"""Which header fields may pass the gateway, each way; values pass byte for byte."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+# Tracing, and a choice of API features. No key, cookie or address of a client is
+# any upstream's business, and new fields are added here one by one.
+TO_UPSTREAM: Final = frozenset({b"traceparent", b"tracestate", b"openai-beta"})
+
+# What tells a client about this answer. All that speaks of our account there (limits,
+# organisation), or of the connection, or tells clients to retry, stays here.
+TO_CLIENT: Final = frozenset({b"openai-processing-ms", b"openai-version"})
+
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_UUID: Final = re.compile(
+    rb"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+)
+
+
+def to_upstream(
+    headers: Headers, *, request_uuid: str
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the client's fields that an upstream gets, and our `x-request-id`.
+
+    Names come out in lower case. The caller adds what belongs to the call itself:
+    content type, credentials, the operator's own fields.
+    """
+    return (*_allowed(headers, TO_UPSTREAM), (b"x-request-id", request_uuid.encode()))
+
+
+def to_client(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the upstream's fields that a client gets, names in lower case."""
+    return _allowed(headers, TO_CLIENT)
+
+
+def sane_request_id(headers: Headers) -> str | None:
+    """Return the client's `x-request-id` if it is fit for logs and answers."""
+    given = header(headers, b"x-request-id")
+    if given is None or not _SANE_ID.fullmatch(given):
+        return None
+    return given.decode("ascii")
+
+
+def upstream_request_id(headers: Headers, own_uuid: str) -> str:
+    """Return the client's `x-request-id` if it is a UUID, else our own.
+
+    Some servers refuse anything but a UUID there.
+    """
+    given = header(headers, b"x-request-id")
+    if given is None or not _UUID.fullmatch(given):
+        return own_uuid
+    return given.decode("ascii")
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """Return the first value of a field, without the space around it.
+
+    `name` is in lower case; the field's own name may be in any.
+    """
+    for field, value in headers:
+        if field.lower() == name:
+            return value.strip(b" \t")
+    return None
+
+
+def _allowed(
+    headers: Headers, names: frozenset[bytes]
+) -> tuple[tuple[bytes, bytes], ...]:
+    lowered = ((name.lower(), value) for name, value in headers)
+    return tuple((name, value) for name, value in lowered if name in names)
