@@ -59,6 +59,19 @@ class Upstream(Protocol):
         """
 
 
+class Client(Protocol):
+    """The one who asked. Nothing is sent to it before the commit point.
+
+    A client that has left cancels the exchange; no error is raised here for it.
+    """
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes of the answer; the head goes with the first of them."""
+
+    async def finish(self) -> None:
+        """End the answer cleanly. Where this is not called, it must end uncleanly."""
+
+
 WallClock = Callable[[], float]
 """Seconds since 1970 UTC; for absolute dates and records, never for deadlines."""
 

@@ -1,0 +1,35 @@
+"""The instant at which every wait of every exchange ends, because the process must.
+
+Until a drain's deadline is known it is never. Each leaf asks for its scope here, so
+that open streams can end visibly when the deadline comes, rather than be cut off.
+"""
+
+from math import inf
+from weakref import WeakSet
+
+import trio
+
+
+class Curfew:
+    """One process's end, shared by all its exchanges."""
+
+    def __init__(self) -> None:
+        self._by = inf
+        self._scopes: WeakSet[trio.CancelScope] = WeakSet()
+
+    @property
+    def has_come(self) -> bool:
+        """Whether nothing may be waited for any more."""
+        return trio.current_time() >= self._by
+
+    def set(self, by: float) -> None:
+        """Let every wait, those under way included, end at this instant."""
+        self._by = by
+        for scope in self._scopes:
+            scope.deadline = min(scope.deadline, by)
+
+    def until(self, by: float) -> trio.CancelScope:
+        """Give a scope for one wait; where it caught, ask `has_come` for the reason."""
+        scope = trio.CancelScope(deadline=min(by, self._by))
+        self._scopes.add(scope)
+        return scope

@@ -1,0 +1,311 @@
+"""One client's request: the loop that turns the engine's commands into awaits.
+
+It holds no `if` about policy. Up to the commit point it performs what the engine says
+and reports what happened; after it, `pump` moves the bytes. The exchange owns every
+upstream stream that was opened for it and closes each once, on every path. Whoever runs
+it cancels it when the client leaves, and then concludes and closes it in any case.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Final
+
+import trio
+
+from trio_gateway.failover.commands import Command, Commit, Dial, Refuse, WakeAt
+from trio_gateway.failover.engine import Attempt, Engine, MisuseError, State
+from trio_gateway.failover.events import (
+    AnswerEnded,
+    AttemptFailed,
+    ClientLeft,
+    CutShort,
+    Event,
+    Opened,
+    TimeCame,
+)
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.fleet import Fleet
+from trio_gateway.policy.route import Route, Target
+from trio_gateway.providers.base import Provider
+from trio_gateway.providers.table import provider_for
+from trio_gateway.relay.admission import Admission
+from trio_gateway.relay.curfew import Curfew
+from trio_gateway.relay.opening import (
+    Body,
+    OpenAnswer,
+    Opening,
+    ReadyAnswer,
+    body_of,
+    is_success,
+    read_error,
+    read_opening,
+)
+from trio_gateway.relay.port import Call, Client, Upstream, UpstreamStream, WallClock
+from trio_gateway.relay.pump import Clocks, pump, send_whole
+from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
+from trio_gateway.wire.chat import ChatRequest
+
+# Closing only frees what we hold: a TLS goodbye or a peer that stalls must not keep it.
+_CLOSE_GRACE_S: Final = 1.0
+# After [DONE] a well-behaved upstream ends its body at once, and its connection can be
+# used again. One that does not is not worth waiting for.
+_LAST_CHUNK_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Relay:
+    """What all exchanges share: the network, the fleet's health, and where records go.
+
+    Args:
+        upstream: the network.
+        fleet: the health of all targets.
+        recorder: told of each exchange, once, when it is over. Must not block.
+        wall_clock: seconds since 1970, for absolute dates.
+        seed: makes the dice of a simulation repeatable.
+        curfew: when every exchange must end.
+    """
+
+    upstream: Upstream
+    fleet: Fleet
+    recorder: Callable[[ExchangeRecord], None]
+    wall_clock: WallClock
+    seed: str = ""
+    curfew: Curfew = field(default_factory=Curfew)
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The attempt that committed, and what it has to say."""
+
+    attempt: int
+    target: Target
+    stream: UpstreamStream
+    body: Body
+    opening: Opening
+
+
+class Exchange:
+    """One request's whole life, from admission to record.
+
+    `settle` runs up to the commit point and `deliver` after it; `conclude` and then
+    `aclose` always, last, whatever happened.
+    """
+
+    def __init__(
+        self, relay: Relay, route: Route, request: ChatRequest, admission: Admission
+    ) -> None:
+        self._relay = relay
+        self._route = route
+        self._request = request
+        self._admission = admission
+        self._engine = Engine(
+            route,
+            relay.fleet,
+            is_stream=request.is_stream,
+            max_tokens=request.max_tokens,
+            random_for=self._random_for,
+        )
+        self._stream: UpstreamStream | None = None  # what must still be closed
+        self._winner: Winner | None = None
+
+    @property
+    def target(self) -> str | None:
+        """The winner's name, else that of the last target tried."""
+        if self._winner is not None:
+            return self._winner.target.id
+        attempts = self._engine.attempts
+        return attempts[-1].target.id if attempts else None
+
+    @property
+    def attempts(self) -> tuple[AttemptRecord, ...]:
+        """What was tried so far."""
+        return tuple(self._recorded(attempt) for attempt in self._engine.attempts)
+
+    async def settle(self) -> Winner | Refuse:
+        """Try the targets until one reaches its commit point, or none can."""
+        commands = self._engine.start(trio.current_time())
+        while True:
+            match commands:
+                case (*_, Refuse() as refuse):
+                    return refuse
+                case (*_, Commit()):
+                    assert self._winner is not None
+                    return self._winner
+                case _:
+                    event = await self._perform(commands)
+                    commands = self._engine.advance(event, trio.current_time())
+
+    async def deliver(self, winner: Winner, client: Client) -> Failure | None:
+        """Pass the winner's answer to the client; None when all of it was sent.
+
+        A failure of class `interrupted` says that the answer broke and that the client
+        has seen an error event; of class `cancelled`, that it stopped reading. Either
+        way the response must now end uncleanly.
+        """
+        clocks = Clocks(
+            idle_s=winner.target.timeouts.idle_s,
+            client_stall_s=self._route.timeouts.client_stall_s,
+            total_by=self._engine.deadlines.total_by,
+            curfew=self._relay.curfew,
+        )
+        match winner.opening:
+            case ReadyAnswer(body):
+                failure = await send_whole(body, client, clocks)
+            case OpenAnswer() as answer:
+                failure = await pump(answer, winner.body, client, clocks)
+                if failure is None:
+                    with trio.move_on_after(_LAST_CHUNK_S):
+                        await winner.stream.receive()
+        self._engine.advance(AnswerEnded(winner.attempt, failure), trio.current_time())
+        return failure
+
+    def conclude(self, *, status: int | None, detail: str | None = None) -> None:
+        """Record the exchange, once: it is over, or is being cancelled.
+
+        Args:
+            status: what the client was answered; None where it left before.
+            detail: why, in one of our own phrases.
+        """
+        if self._engine.state not in (State.OVER, State.NEW):
+            self._engine.advance(ClientLeft(), trio.current_time())
+        admission = self._admission
+        first = self._engine.winner
+        now = trio.current_time()
+        self._relay.recorder(
+            ExchangeRecord(
+                id=admission.id,
+                request_id=admission.request_id,
+                key=admission.key,
+                org=admission.org,
+                project=admission.project,
+                model=self._route.slug,
+                is_stream=self._request.is_stream,
+                admitted_at=admission.admitted_at,
+                duration_s=now - admission.started_at,
+                first_token_s=self._since(first.opened_at) if first else None,
+                outcome=self._outcome(status),
+                status=status,
+                target=self.target,
+                attempts=self.attempts,
+                detail=detail or self._detail(),
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Close what is still open, within a bound, even while being cancelled."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with trio.move_on_after(_CLOSE_GRACE_S, shield=True):
+                await stream.aclose()
+
+    # Performing commands
+
+    async def _perform(self, commands: tuple[Command, ...]) -> Event:
+        match commands:
+            case (Dial() as dial,):
+                return await self._attempt(dial)
+            case (WakeAt(at),):
+                with self._relay.curfew.until(at):
+                    await trio.sleep_until(at)
+                return CutShort() if self._relay.curfew.has_come else TimeCame()
+            case _:
+                raise MisuseError(f"cannot perform {commands!r}")
+
+    async def _attempt(self, dial: Dial) -> Event:
+        with self._relay.curfew.until(dial.commit_by):
+            result = await self._open(dial)
+            if isinstance(result, Winner):
+                self._winner = result
+                if isinstance(result.opening, ReadyAnswer):
+                    await self.aclose()  # nothing more is wanted of the upstream
+                return Opened(dial.attempt)
+            await self.aclose()
+            return AttemptFailed(dial.attempt, result)
+        status = None if self._stream is None else self._stream.status
+        await self.aclose()
+        if self._relay.curfew.has_come:
+            return CutShort()
+        late = "first token late" if self._request.is_stream else "answer late"
+        return AttemptFailed(dial.attempt, Failure(FailureClass.TIMEOUT, late, status))
+
+    async def _open(self, dial: Dial) -> Winner | Failure:
+        target = dial.target
+        provider = provider_for(target.account)
+        stream = await self._relay.upstream.open(self._call(dial, provider))
+        if isinstance(stream, Failure):
+            return stream
+        self._stream = stream
+        if not is_success(stream):
+            return await read_error(stream, provider, wall_now=self._relay.wall_clock())
+        body = body_of(stream)
+        if isinstance(body, Failure):
+            return body
+        opening = await read_opening(body, self._request, provider, idle_s=dial.idle_s)
+        if isinstance(opening, Failure):
+            status = opening.status or stream.status
+            return replace(opening, status=status)
+        return Winner(dial.attempt, target, stream, body, opening)
+
+    def _call(self, dial: Dial, provider: Provider) -> Call:
+        target, request = dial.target, self._request
+        account = target.account
+        accept = b"text/event-stream" if request.is_stream else b"application/json"
+        fields = {
+            b"content-type": b"application/json",
+            b"accept": accept,
+            b"user-agent": b"trio-gateway",
+        }
+        fields.update(self._admission.forwarded)
+        for name, value in account.headers:
+            fields[name.lower().encode("latin-1")] = value.encode("latin-1")
+        fields.update(provider.credentials(account))
+        return Call(
+            account=account,
+            path=provider.path(target),
+            headers=tuple(fields.items()),
+            body=request.encode(model=target.model, overrides=target.overrides),
+            connect_by=dial.connect_by,
+        )
+
+    def _random_for(self, actor: str) -> Random:
+        return Random(f"{self._relay.seed}/{self._admission.id}/{actor}")
+
+    # Recording
+
+    def _outcome(self, status: int | None) -> Outcome:
+        winner = self._engine.winner
+        if winner is None:
+            return Outcome.CANCELLED if status is None else Outcome.REFUSED
+        if winner.failure is None:
+            return Outcome.COMPLETED
+        if winner.failure.kind is FailureClass.CANCELLED:
+            return Outcome.CANCELLED
+        return Outcome.INTERRUPTED
+
+    def _detail(self) -> str | None:
+        winner = self._engine.winner
+        return winner.failure.cause if winner and winner.failure else None
+
+    def _since(self, at: float | None) -> float:
+        now = trio.current_time() if at is None else at
+        return now - self._admission.started_at
+
+    def _recorded(self, attempt: Attempt) -> AttemptRecord:
+        failure = attempt.failure
+        status = None if failure is None else failure.status
+        if self._winner is not None and attempt.number == self._winner.attempt:
+            status = self._winner.stream.status
+        return AttemptRecord(
+            number=attempt.number,
+            target=attempt.target.id,
+            reason=attempt.reason,
+            started_s=self._since(attempt.started_at),
+            ended_s=self._since(attempt.ended_at),
+            opened_s=None
+            if attempt.opened_at is None
+            else self._since(attempt.opened_at),
+            failure=None if failure is None else failure.kind,
+            status=status,
+            cause=None if failure is None else failure.cause,
+        )

@@ -1,0 +1,106 @@
+"""After the commit point: one winner, no other target, no retry.
+
+Whole events pass byte for byte; the clocks run on. The idle clock counts the upstream's
+silence alone, never the client's slowness: while the client is being written to, it has
+its own limit. A stream that breaks ends visibly broken: an error event, no `[DONE]`,
+and the caller closes without a last chunk.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.relay.curfew import Curfew
+from trio_gateway.relay.opening import Body, OpenAnswer
+from trio_gateway.relay.port import Client
+from trio_gateway.wire.errors import error_event
+
+# Comments and other heartbeats show a living connection, not a working model: alone
+# they extend the idle limit to this many times itself.
+_HEARTBEATS_EXTEND: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The limits after the commit point."""
+
+    idle_s: float
+    client_stall_s: float
+    total_by: float
+    curfew: Curfew
+
+
+async def pump(
+    answer: OpenAnswer, body: Body, client: Client, clocks: Clocks
+) -> Failure | None:
+    """Pass a stream on to its end; None when it was whole.
+
+    A failure of class `interrupted` means that the client has seen an error event; of
+    class `cancelled`, that it stopped reading.
+    """
+    passage = answer.passage
+    data = answer.held
+    content_at = trio.current_time()
+    while True:
+        if data and (stalled := await _send(client, data, clocks)):
+            return stalled
+        if passage.is_over:
+            return await _finish(client, clocks)
+        if passage.broken:
+            return await _break(client, passage.broken, clocks)
+        received = await _receive(body, clocks, content_at=content_at)
+        if isinstance(received, Failure) or not received:
+            if passage.is_whole:
+                return await _finish(client, clocks)
+            ended = received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
+            return await _break(client, ended, clocks)
+        tokens = passage.tokens
+        data = passage.feed(received)
+        if passage.tokens != tokens:
+            content_at = trio.current_time()
+
+
+async def send_whole(body: bytes, client: Client, clocks: Clocks) -> Failure | None:
+    """Send an answer that is here in full."""
+    return await _send(client, body, clocks) or await _finish(client, clocks)
+
+
+async def _receive(body: Body, clocks: Clocks, *, content_at: float) -> bytes | Failure:
+    now = trio.current_time()
+    idle_by = min(now + clocks.idle_s, content_at + _HEARTBEATS_EXTEND * clocks.idle_s)
+    with clocks.curfew.until(min(idle_by, clocks.total_by)) as wait:
+        return await body.receive()
+    assert wait.cancelled_caught
+    if clocks.curfew.has_come:
+        cause = "the gateway is ending"
+    elif trio.current_time() >= clocks.total_by:
+        cause = "total deadline"
+    else:
+        cause = "idle"
+    return Failure(FailureClass.INTERRUPTED, cause)
+
+
+async def _send(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
+    with trio.move_on_after(clocks.client_stall_s) as stall:
+        await client.send(data)
+    return _stalled(stall)
+
+
+async def _finish(client: Client, clocks: Clocks) -> Failure | None:
+    with trio.move_on_after(clocks.client_stall_s) as stall:
+        await client.finish()
+    return _stalled(stall)
+
+
+async def _break(client: Client, failure: Failure, clocks: Clocks) -> Failure:
+    broken = replace(failure, kind=FailureClass.INTERRUPTED)
+    event = error_event(message=f"The answer was interrupted: {broken.cause}.")
+    return await _send(client, event, clocks) or broken
+
+
+def _stalled(scope: trio.CancelScope) -> Failure | None:
+    if scope.cancelled_caught:
+        return Failure(FailureClass.CANCELLED, "the client stopped reading")
+    return None
