@@ -1,6 +1,26 @@
-"""Content encodings that upstreams use although asked for none."""
+"""Content encodings: upstreams are asked for none, and some compress all the same.
 
-from collections.abc import Sequence
+What cannot be decoded is an `EncodingError`, before a byte of it reaches a client. How
+far a piece may expand is bounded, so that a few bytes cannot fill the memory.
+"""
+
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+# One read of a connection is 64 KiB at most; text of that size in a hundredth of its
+# room is already unlikely. Deflate could make 64 MiB of it.
+DECODED_BYTES_MAX: Final = 8 * 1024 * 1024
+
+_NO_ENCODING: Final = frozenset({b"", b"identity"})
+_GZIP: Final = frozenset({b"gzip", b"x-gzip"})
+
+# zlib's names for the three wrappings of one compression.
+_GZIP_BITS: Final = 16 + zlib.MAX_WBITS
+_ZLIB_BITS: Final = zlib.MAX_WBITS
+_RAW_BITS: Final = -zlib.MAX_WBITS
+# "deflate" should be in zlib's wrapping; some send it bare. Two bytes tell which.
+_ZLIB_HEADER_BYTES: Final = 2
 
 
 class EncodingError(ValueError):
@@ -10,15 +30,76 @@ class EncodingError(ValueError):
 class Decoder:
     """Undoes one content encoding, piece by piece."""
 
+    __slots__ = ("_inflate", "_is_gzip", "_start")
+
+    def __init__(self, *, is_gzip: bool) -> None:
+        self._is_gzip = is_gzip
+        self._start = b""  # until there is enough to know the wrapping
+        self._inflate = zlib.decompressobj(_GZIP_BITS) if is_gzip else None
+
     def decode(self, data: bytes) -> bytes:
-        """Return what these bytes decode to."""
-        raise NotImplementedError
+        """Return what these bytes decode to, maybe nothing yet.
+
+        Raises:
+            EncodingError: they are broken, expand to more than `DECODED_BYTES_MAX`, or
+                follow the end of what was encoded.
+        """
+        if not data:
+            return b""
+        if self._inflate is None:
+            self._start += data
+            if len(self._start) < _ZLIB_HEADER_BYTES:
+                return b""
+            data, self._start = self._start, b""
+            bits = _ZLIB_BITS if _is_zlib(data) else _RAW_BITS
+            self._inflate = zlib.decompressobj(bits)
+        if self._inflate.eof:
+            raise EncodingError("more after the end")
+        try:
+            decoded = self._inflate.decompress(data, DECODED_BYTES_MAX + 1)
+        except zlib.error as error:
+            raise EncodingError("broken data") from error
+        if len(decoded) > DECODED_BYTES_MAX:
+            raise EncodingError("expands too much")
+        if self._inflate.unused_data:
+            raise EncodingError("more after the end")
+        return decoded
 
     def finish(self) -> None:
-        """Take note of the body's end; raise `EncodingError` if it was cut."""
-        raise NotImplementedError
+        """Take note that the body ended here.
+
+        Raises:
+            EncodingError: it ended too early. A body without a byte is just empty.
+        """
+        if self._start or (self._inflate is not None and not self._inflate.eof):
+            raise EncodingError("cut short")
 
 
-def decoder_for(headers: Sequence[tuple[bytes, bytes]]) -> Decoder | None:
-    """Return a decoder for the body under these headers, None where it needs none."""
-    raise NotImplementedError
+def decoder_for(headers: Iterable[tuple[bytes, bytes]]) -> Decoder | None:
+    """Return a decoder for the body under these headers, None where it needs none.
+
+    Raises:
+        EncodingError: the encoding is not gzip or deflate, or there are several.
+    """
+    named = [
+        encoding.strip(b" \t").lower()
+        for name, value in headers
+        if name.lower() == b"content-encoding"
+        for encoding in value.split(b",")
+    ]
+    encodings = [encoding for encoding in named if encoding not in _NO_ENCODING]
+    if not encodings:
+        return None
+    if len(encodings) > 1:
+        raise EncodingError("more than one encoding")
+    if encodings[0] in _GZIP:
+        return Decoder(is_gzip=True)
+    if encodings[0] == b"deflate":
+        return Decoder(is_gzip=False)
+    raise EncodingError("unknown encoding")
+
+
+def _is_zlib(start: bytes) -> bool:
+    """Whether the first two bytes are zlib's header: method 8, and a checksum."""
+    is_deflate = start[0] & 0x0F == zlib.DEFLATED
+    return is_deflate and int.from_bytes(start[:2]) % 31 == 0
