@@ -1,0 +1,136 @@
+from dataclasses import replace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.telemetry.records import COMPLETED, FAILED, WON, a_record
+from trio_gateway.failover.failures import FailureClass
+from trio_gateway.relay.record import Outcome
+from trio_gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+
+
+def read(metrics: Metrics, name: str, **labels: str) -> float | None:
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for sample in family.samples:
+            if sample.name == f"trio_gateway_{name}" and sample.labels == labels:
+                return sample.value
+    return None
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(slugs={"demo-chat"})
+
+
+def test_an_exchange_is_counted_by_what_the_client_got(metrics: Metrics) -> None:
+    metrics.observe(COMPLETED)
+    metrics.observe(COMPLETED)
+    metrics.observe(a_record(outcome=Outcome.REFUSED, status=502))
+
+    by = {"model": "demo-chat", "outcome": "completed", "status": "200"}
+    assert read(metrics, "exchanges_total", **by) == 2
+    by = {"model": "demo-chat", "outcome": "refused", "status": "502"}
+    assert read(metrics, "exchanges_total", **by) == 1
+    assert (
+        read(metrics, "exchange_seconds_count", model="demo-chat", stream="true") == 3
+    )
+
+
+def test_an_exchange_is_counted_for_its_org_and_project(metrics: Metrics) -> None:
+    metrics.observe(COMPLETED)
+    metrics.observe(a_record(org="acme", project=None))
+
+    by = {"org": "acme", "outcome": "completed"}
+    assert read(metrics, "org_exchanges_total", **by, project="support") == 1
+    assert read(metrics, "org_exchanges_total", **by, project="") == 1
+
+
+def test_a_slug_that_no_policy_has_is_no_label(metrics: Metrics) -> None:
+    for n in range(50):
+        metrics.observe(a_record(model=f"made-up-{n}\ud800", status=404))
+
+    assert b"made-up" not in metrics.render()
+    by = {"model": "unknown", "outcome": "completed", "status": "404"}
+    assert read(metrics, "exchanges_total", **by) == 50
+
+
+def test_a_new_policy_brings_new_slugs(metrics: Metrics) -> None:
+    metrics.slugs = {"new-chat": None}
+    metrics.observe(a_record(model="new-chat"))
+    by = {"model": "new-chat", "outcome": "completed", "status": "200"}
+    assert read(metrics, "exchanges_total", **by) == 1
+
+
+def test_every_attempt_is_counted_by_its_class(metrics: Metrics) -> None:
+    metrics.observe(COMPLETED)
+
+    by = {"target": "flaky/demo", "reason": "first", "class": "server_error"}
+    assert read(metrics, "attempts_total", **by) == 1
+    by = {"target": "steady/demo", "reason": "failover", "class": "ok"}
+    assert read(metrics, "attempts_total", **by) == 1
+
+
+def test_a_client_waits_for_all_attempts_and_a_target_for_its_own(
+    metrics: Metrics,
+) -> None:
+    metrics.observe(COMPLETED)
+
+    client = read(metrics, "first_token_seconds_sum", model="demo-chat")
+    target = read(metrics, "target_first_token_seconds_sum", target="steady/demo")
+    assert client == pytest.approx(0.216)
+    assert target == pytest.approx(0.2)
+    assert read(metrics, "target_first_token_seconds_sum", target="flaky/demo") is None
+
+
+def test_an_answer_that_is_not_a_stream_has_no_first_token(metrics: Metrics) -> None:
+    metrics.observe(a_record(is_stream=False))
+    assert read(metrics, "first_token_seconds_count", model="demo-chat") is None
+    assert read(metrics, "exchange_seconds_count", model="demo-chat", stream="false")
+
+
+def test_a_client_that_leaves_is_counted_on_its_side_of_the_commit_point(
+    metrics: Metrics,
+) -> None:
+    waiting = replace(FAILED, failure=FailureClass.CANCELLED, status=None)
+    reading = replace(WON, failure=FailureClass.CANCELLED)
+    gone = a_record(outcome=Outcome.CANCELLED, status=None, attempts=(waiting,))
+    metrics.observe(gone)
+    metrics.observe(gone)
+    metrics.observe(a_record(outcome=Outcome.CANCELLED, attempts=(FAILED, reading)))
+    metrics.observe(COMPLETED)
+
+    assert read(metrics, "cancellations_total", phase="before_commit") == 2
+    assert read(metrics, "cancellations_total", phase="after_commit") == 1
+    by = {"model": "demo-chat", "outcome": "cancelled", "status": "none"}
+    assert read(metrics, "exchanges_total", **by) == 2
+
+
+def test_what_goes_on_is_gauged(metrics: Metrics) -> None:
+    metrics.exchange_admitted()
+    metrics.exchange_admitted()
+    metrics.stream_opened()
+    assert read(metrics, "in_flight") == 2
+    assert read(metrics, "open_streams") == 1
+
+    metrics.stream_closed()
+    metrics.exchange_ended()
+    assert read(metrics, "in_flight") == 1
+    assert read(metrics, "open_streams") == 0
+
+
+def test_dropped_log_lines_are_asked_for_when_read() -> None:
+    dropped = [3]
+    metrics = Metrics(slugs=(), lines_dropped=lambda: dropped[0])
+    assert read(metrics, "log_lines_dropped_total") == 3
+    dropped[0] = 5
+    assert read(metrics, "log_lines_dropped_total") == 5
+
+
+def test_two_gateways_in_one_process_do_not_count_together(metrics: Metrics) -> None:
+    other = Metrics(slugs={"demo-chat"})
+    other.observe(COMPLETED)
+    assert b"demo-chat" not in metrics.render()
+
+
+def test_the_content_type_is_what_prometheus_asks_for() -> None:
+    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"

@@ -1,0 +1,159 @@
+"""What a log line says: one for each exchange, one for each event of the gateway.
+
+Everything here is pure: a record goes in, a line comes out. Lines never hold a prompt,
+a completion, a header's value or a key, because records do not; and whatever a client
+could choose is shortened and freed of control characters. Writing is `writer`'s part.
+"""
+
+import json
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
+from typing import Final
+
+from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
+
+# A slug, an id or a cause of ours is shorter. Clients choose the slug and the request
+# id, and a log is not theirs to fill.
+TEXT_CHARS_MAX: Final = 200
+
+Field = str | int | float | bool | None
+
+
+class Level(StrEnum):
+    """How much a line deserves an operator's attention."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def exchange_line(record: ExchangeRecord) -> str:
+    """One exchange as a JSON object in ASCII, on one line, without its newline.
+
+    Every key is always there, in this order; what is not known is null:
+
+    - `at` (admission, ISO-8601 in UTC), `level`, `event` (always "exchange");
+    - `id` (our UUID), `request_id` (what `x-request-id` said);
+    - `key_name`, `org`, `project`: whose exchange it was;
+    - `model` (the slug), `stream` (asked for), `outcome`, `status` (the client's);
+    - `target` (the winner, else the last tried), `ms`, `first_token_ms`, `bytes_out`;
+    - `attempts`, each with `number`, `target`, `reason`, `class` ("ok" for the winner),
+      `status`, `ms` (its own duration) and `cause`;
+    - `detail`: why it was refused or interrupted.
+    """
+    return _json(
+        {
+            "at": _iso(record.admitted_at),
+            "level": _level(record),
+            "event": "exchange",
+            "id": record.id,
+            "request_id": _short(record.request_id),
+            "key_name": record.key,
+            "org": record.org,
+            "project": record.project,
+            "model": _short(record.model),
+            "stream": record.is_stream,
+            "outcome": record.outcome,
+            "status": record.status,
+            "target": record.target,
+            "ms": _ms(record.duration_s),
+            "first_token_ms": (
+                None if record.first_token_s is None else _ms(record.first_token_s)
+            ),
+            "bytes_out": record.bytes_out,
+            "attempts": [
+                {
+                    "number": attempt.number,
+                    "target": attempt.target,
+                    "reason": attempt.reason,
+                    "class": attempt.failure or "ok",
+                    "status": attempt.status,
+                    "ms": _ms(attempt.ended_s - attempt.started_s),
+                    "cause": None if attempt.cause is None else _short(attempt.cause),
+                }
+                for attempt in record.attempts
+            ],
+            "detail": None if record.detail is None else _short(record.detail),
+        }
+    )
+
+
+def exchange_text(record: ExchangeRecord, *, zone: tzinfo = UTC) -> str:
+    """One exchange for a person at a terminal, on one line, without colour.
+
+    `12:03:44  demo-chat  200  stream  312 ms  a/m: server_error 503 (14 ms) -> b/m: ok`
+    """
+    at = datetime.fromtimestamp(record.admitted_at, zone)
+    parts = [
+        f"{at:%H:%M:%S}",
+        record.model,
+        "---" if record.status is None else str(record.status),
+        "stream" if record.is_stream else "answer",
+        f"{record.duration_s * 1000:.0f} ms",
+    ]
+    if record.attempts:
+        parts.append(" -> ".join(map(_attempt_text, record.attempts)))
+    if record.outcome is Outcome.CANCELLED:
+        parts.append("client left")
+    elif record.detail is not None:
+        parts.append(record.detail)
+    return "  ".join(_printable(_short(part)) for part in parts)
+
+
+def event_line(
+    event: str, /, *, at: float, level: Level = Level.INFO, **fields: Field
+) -> str:
+    """Something that happened to the gateway itself, in the form of `exchange_line`.
+
+    Args:
+        event: Its name, for example "draining".
+        at: Wall time, seconds since 1970 UTC.
+        level: How much attention it deserves.
+        **fields: What else there is to say; never a secret, never a prompt.
+    """
+    short = {
+        name: _short(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
+    return _json({"at": _iso(at), "level": level, "event": event, **short})
+
+
+def _level(record: ExchangeRecord) -> Level:
+    is_failed = record.status is not None and record.status >= 500
+    if record.outcome is Outcome.INTERRUPTED or is_failed:
+        return Level.WARNING
+    return Level.INFO
+
+
+def _attempt_text(attempt: AttemptRecord) -> str:
+    if attempt.failure is None:
+        return f"{attempt.target}: ok"
+    status = "" if attempt.status is None else f" {attempt.status}"
+    took_ms = (attempt.ended_s - attempt.started_s) * 1000
+    return f"{attempt.target}: {attempt.failure}{status} ({took_ms:.0f} ms)"
+
+
+def _json(line: dict[str, object]) -> str:
+    return json.dumps(line, separators=(",", ":"))
+
+
+def _iso(wall_time: float) -> str:
+    at = datetime.fromtimestamp(wall_time, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(duration_s: float) -> float:
+    return round(duration_s * 1000, 1)
+
+
+def _short(text: str) -> str:
+    if len(text) <= TEXT_CHARS_MAX:
+        return text
+    return text[: TEXT_CHARS_MAX - 3] + "..."
+
+
+def _printable(text: str) -> str:
+    """Replace what could steer a terminal, or could not be encoded."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,182 @@
+"""Counters, gauges and histograms for Prometheus, read from records.
+
+A `Metrics` has a registry of its own, so that two gateways in one process, or two
+tests, do not count together. No label holds what a client may choose freely: a slug
+that the policy does not know is counted as "unknown".
+"""
+
+from collections.abc import Callable, Container, Iterator
+from functools import cache
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+"""What `Metrics.render` returns: the text format that every Prometheus reads."""
+
+UNKNOWN_MODEL: Final = "unknown"
+
+# A small model's first token takes some 100 ms, a reasoning model's may take a minute;
+# the steps keep quantiles within a factor of two.
+FIRST_TOKEN_BUCKETS_S: Final = (
+    *(0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0),
+    *(1.5, 2.5, 4.0, 6.0, 10.0, 15.0, 25.0, 40.0, 60.0),
+)
+
+# Whole answers: from an error in milliseconds to the total deadline of ten minutes.
+EXCHANGE_BUCKETS_S: Final = (
+    *(0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+    *(15.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+
+
+class Metrics:
+    """What the gateway counts. Methods are for one thread; `render` is for any.
+
+    `slugs` are the models to be counted by name: `policy.routes`, to be set anew when a
+    policy is loaded.
+    """
+
+    def __init__(
+        self,
+        *,
+        slugs: Container[str],
+        lines_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.slugs = slugs
+        self._registry = registry = CollectorRegistry()
+
+        # `labels` costs as much as counting does; `cache` holds what the registry holds
+        # anyway, so it has the same bound: the names in policies.
+        self._exchanges = cache(
+            Counter(
+                "trio_gateway_exchanges",
+                "Exchanges that ended, by the status that the client got.",
+                ["model", "outcome", "status"],
+                registry=registry,
+            ).labels
+        )
+        self._org_exchanges = cache(
+            Counter(
+                "trio_gateway_org_exchanges",
+                "Exchanges that ended, by whose access key it was.",
+                ["org", "project", "outcome"],
+                registry=registry,
+            ).labels
+        )
+        self._attempts = cache(
+            Counter(
+                "trio_gateway_attempts",
+                "Upstream requests that ended; class is ok or the failure's.",
+                ["target", "reason", "class"],
+                registry=registry,
+            ).labels
+        )
+        self._cancellations = cache(
+            Counter(
+                "trio_gateway_cancellations",
+                "Exchanges whose client left, before or after the commit point.",
+                ["phase"],
+                registry=registry,
+            ).labels
+        )
+        self._first_token = cache(
+            Histogram(
+                "trio_gateway_first_token_seconds",
+                "Streams: from admission to the first token, all attempts together.",
+                ["model"],
+                registry=registry,
+                buckets=FIRST_TOKEN_BUCKETS_S,
+            ).labels
+        )
+        self._target_first_token = cache(
+            Histogram(
+                "trio_gateway_target_first_token_seconds",
+                "Streams: from the winning attempt's start to its first token.",
+                ["target"],
+                registry=registry,
+                buckets=FIRST_TOKEN_BUCKETS_S,
+            ).labels
+        )
+        self._durations = cache(
+            Histogram(
+                "trio_gateway_exchange_seconds",
+                "From admission to the end of the answer.",
+                ["model", "stream"],
+                registry=registry,
+                buckets=EXCHANGE_BUCKETS_S,
+            ).labels
+        )
+        self._in_flight = Gauge(
+            "trio_gateway_in_flight", "Exchanges going on.", registry=registry
+        )
+        self._open_streams = Gauge(
+            "trio_gateway_open_streams",
+            "Streamed answers being relayed, after their commit point.",
+            registry=registry,
+        )
+        registry.register(_LinesDropped(lines_dropped))
+
+    def exchange_admitted(self) -> None:
+        """Count an exchange as going on, until `exchange_ended`."""
+        self._in_flight.inc()
+
+    def exchange_ended(self) -> None:
+        """Take back one `exchange_admitted`."""
+        self._in_flight.dec()
+
+    def stream_opened(self) -> None:
+        """Count a stream as being relayed, until `stream_closed`."""
+        self._open_streams.inc()
+
+    def stream_closed(self) -> None:
+        """Take back one `stream_opened`."""
+        self._open_streams.dec()
+
+    def observe(self, record: ExchangeRecord) -> None:
+        """Count an exchange that has ended, and its attempts."""
+        model = record.model if record.model in self.slugs else UNKNOWN_MODEL
+        status = "none" if record.status is None else str(record.status)
+        self._exchanges(model, record.outcome, status).inc()
+        org, project = record.org or "", record.project or ""
+        self._org_exchanges(org, project, record.outcome).inc()
+        stream = "true" if record.is_stream else "false"
+        self._durations(model, stream).observe(record.duration_s)
+        if record.is_stream and record.first_token_s is not None:
+            self._first_token(model).observe(record.first_token_s)
+        for attempt in record.attempts:
+            self._observe_attempt(attempt, is_stream=record.is_stream)
+        if record.outcome is Outcome.CANCELLED:
+            is_committed = any(a.opened_s is not None for a in record.attempts)
+            phase = "after_commit" if is_committed else "before_commit"
+            self._cancellations(phase).inc()
+
+    def render(self) -> bytes:
+        """Everything counted so far, as `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+    def _observe_attempt(self, attempt: AttemptRecord, *, is_stream: bool) -> None:
+        outcome = attempt.failure or "ok"
+        self._attempts(attempt.target, attempt.reason, outcome).inc()
+        if is_stream and attempt.opened_s is not None:
+            took_s = attempt.opened_s - attempt.started_s
+            self._target_first_token(attempt.target).observe(took_s)
+
+
+class _LinesDropped(Collector):
+    """A counter whose count is kept elsewhere."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "trio_gateway_log_lines_dropped",
+            "Log lines that were dropped because nobody read them.",
+            value=self._count(),
+        )
