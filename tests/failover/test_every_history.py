@@ -1,0 +1,185 @@
+"""Every history of a small world against the invariants of `chaos.invariants`."""
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from tests.factories import a_route, with_timeouts
+from trio_gateway.chaos.invariants import Watch
+from trio_gateway.failover.commands import Command, Commit, Dial, Refuse, WakeAt
+from trio_gateway.failover.engine import Engine
+from trio_gateway.failover.events import (
+    AnswerEnded,
+    AttemptFailed,
+    ClientLeft,
+    CutShort,
+    Event,
+    Opened,
+    TimeCame,
+)
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.fleet import Fleet
+from trio_gateway.policy.route import Route, Target
+
+Move = tuple[float, Event]  # so many seconds later, this happens
+Answer = tuple[Callable[[Dial, float], float], Failure | None]
+
+
+class CountingFleet(Fleet):
+    """A fleet that knows how many attempts it was told of."""
+
+    def __init__(self) -> None:
+        self.balance = 0
+        self.ends = 0
+
+    def dialled(self, target: Target, reason: object, *, now: float) -> None:
+        self.balance += 1
+
+    def ended(self, target: Target, failure: Failure | None, *, now: float) -> None:
+        self.balance -= 1
+        self.ends += 1
+
+
+def after(seconds: float) -> Callable[[Dial, float], float]:
+    return lambda dial, now: min(seconds, dial.commit_by - now)
+
+
+def at_the_limit(dial: Dial, now: float) -> float:
+    return dial.commit_by - now
+
+
+def a_failure(
+    kind: FailureClass, *, status: int | None = None, hint_s: float | None = None
+) -> Failure:
+    return Failure(kind, "scripted", status, retry_after_s=hint_s)
+
+
+EVERY_ANSWER: list[Answer] = [
+    (after(0.2), None),
+    (after(0.1), a_failure(FailureClass.CONNECT)),
+    (after(0.1), a_failure(FailureClass.NOT_PROCESSED)),
+    (after(0.1), a_failure(FailureClass.RESET)),
+    (after(0.1), a_failure(FailureClass.SERVER_ERROR, status=503)),
+    (after(0.1), a_failure(FailureClass.OVERLOADED, status=529)),
+    (after(0.1), a_failure(FailureClass.RATE_LIMIT, status=429, hint_s=2.0)),
+    (after(0.1), a_failure(FailureClass.RATE_LIMIT, status=429, hint_s=90.0)),
+    (after(0.1), a_failure(FailureClass.QUOTA, status=429)),
+    (after(0.1), a_failure(FailureClass.AUTH, status=401)),
+    (at_the_limit, a_failure(FailureClass.TIMEOUT)),
+    (after(0.1), a_failure(FailureClass.BAD_ANSWER, status=200)),
+    (after(0.1), a_failure(FailureClass.CLIENT_ERROR, status=400)),
+    (after(0.1), a_failure(FailureClass.CONTEXT_LENGTH, status=400)),
+    (after(0.1), a_failure(FailureClass.CONTENT_FILTER, status=400)),
+]
+FEW_ANSWERS: list[Answer] = [
+    (after(0.2), None),
+    (after(0.1), a_failure(FailureClass.SERVER_ERROR, status=500)),
+    (after(0.1), a_failure(FailureClass.RATE_LIMIT, status=429, hint_s=2.0)),
+    (after(0.1), a_failure(FailureClass.NOT_PROCESSED)),
+    (at_the_limit, a_failure(FailureClass.TIMEOUT)),
+]
+
+
+class World:
+    """One route, and every way that its upstreams and its client may behave."""
+
+    def __init__(self, route: Route, answers: list[Answer], *, is_stream: bool) -> None:
+        self.route = route
+        self.answers = answers
+        self.is_stream = is_stream
+
+    def histories(self) -> Iterator[tuple[Watch, CountingFleet]]:
+        """Every complete history, each run from its start."""
+        todo: list[list[Move]] = [[]]
+        while todo:
+            path = todo.pop()
+            watch, fleet, moves = self._run(path)
+            if moves:
+                todo += [[*path, move] for move in moves]
+            else:
+                yield watch, fleet
+
+    def _run(self, path: list[Move]) -> tuple[Watch, CountingFleet, list[Move]]:
+        now, fleet = 1000.0, CountingFleet()
+        engine = Engine(self.route, fleet, is_stream=self.is_stream, random_for=Random)
+        watch = Watch(self.route, self.is_stream, now)
+        commands = engine.start(now)
+        watch.saw(None, commands, now=now)
+        for seconds, event in path:
+            now += seconds
+            commands = engine.advance(event, now)
+            watch.saw(event, commands, now=now)
+        return watch, fleet, self._moves(watch, commands, now)
+
+    def _moves(
+        self, watch: Watch, commands: tuple[Command, ...], now: float
+    ) -> list[Move]:
+        if watch.is_over:
+            return []
+        match commands:
+            case (Dial() as dial,):
+                moves = [
+                    (late(dial, now), self._event(dial, failure))
+                    for late, failure in self.answers
+                ]
+                return [*moves, (0.05, ClientLeft()), (0.05, CutShort())]
+            case (WakeAt(at),):
+                return [(at - now, TimeCame()), (0.0, ClientLeft()), (0.0, CutShort())]
+            case (Commit(number),):
+                broken = a_failure(FailureClass.INTERRUPTED)
+                return [
+                    (0.1, AnswerEnded(number)),
+                    (0.1, AnswerEnded(number, broken)),
+                    (0.1, ClientLeft()),
+                ]
+            case _:
+                raise AssertionError(commands)
+
+    def _event(self, dial: Dial, failure: Failure | None) -> Event:
+        if failure is None:
+            return Opened(dial.attempt)
+        return AttemptFailed(dial.attempt, failure)
+
+
+WORLDS = {
+    "three targets, three attempts": World(
+        a_route("abc", chain="de"), EVERY_ANSWER, is_stream=True
+    ),
+    "three targets, not streamed": World(
+        a_route("abc", chain="d"), EVERY_ANSWER, is_stream=False
+    ),
+    "three targets, two tries each": World(
+        a_route("abc", attempts_max=5, same_target=1), FEW_ANSWERS, is_stream=True
+    ),
+    "one target, tried twice": World(a_route("a"), EVERY_ANSWER, is_stream=True),
+    "less patience than targets": World(
+        a_route("abc", attempts_max=5, timeouts=with_timeouts(precommit_s=3.0)),
+        EVERY_ANSWER,
+        is_stream=True,
+    ),
+    "two attempts only": World(
+        a_route("abc", attempts_max=2), EVERY_ANSWER, is_stream=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_history_keeps_the_invariants(name: str) -> None:
+    seen = 0
+    for watch, fleet in WORLDS[name].histories():
+        seen += 1
+        assert watch.close() == [], (watch.dials, watch.ended)
+        assert fleet.balance == 0
+        assert fleet.ends == len(watch.dials)
+    assert seen > 50
+
+
+def test_a_refusal_ends_a_history() -> None:
+    world = WORLDS["two attempts only"]
+    kinds = {
+        watch.refusal.kind
+        for watch, _ in world.histories()
+        if isinstance(watch.refusal, Refuse)
+    }
+    assert len(kinds) == 5

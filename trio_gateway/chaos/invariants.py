@@ -1,0 +1,271 @@
+"""What must hold in every history of every exchange, stated once.
+
+A `Watch` stands beside one engine and is shown each event with the commands that
+answered it. The exhaustive tests, the simulator and the socket tests all use it, so a
+rule that is broken anywhere is broken against the same sentence. Each violation is
+that sentence, with what was seen.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of, pause_s
+from trio_gateway.failover.commands import (
+    Command,
+    Commit,
+    Dial,
+    Drop,
+    Reason,
+    RefusalKind,
+    Refuse,
+    WakeAt,
+)
+from trio_gateway.failover.events import (
+    AnswerEnded,
+    AttemptFailed,
+    ClientLeft,
+    CutShort,
+    Event,
+    Opened,
+    TimeCame,
+)
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.policy.route import Route
+
+LIVE_ATTEMPTS_MAX: Final = 2
+
+# Float arithmetic on instants: far below anything that a client could notice.
+_EPSILON_S: Final = 1e-9
+
+
+@dataclass(slots=True)
+class Watch:
+    """One exchange's history, checked as it grows.
+
+    Args:
+        route: what the policy said.
+        is_stream: what the client wanted.
+        started_at: when the exchange was admitted.
+    """
+
+    route: Route
+    is_stream: bool
+    started_at: float
+    violations: list[str] = field(default_factory=list)
+    dials: dict[int, Dial] = field(default_factory=dict)
+    ended: dict[int, Failure | None] = field(default_factory=dict)
+    winner: int | None = None
+    refusal: Refuse | None = None
+    is_over: bool = False
+    _wakes_at: float | None = None
+    _not_before: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def precommit_by(self) -> float:
+        """When the commit point must have come."""
+        timeouts = self.route.timeouts
+        if not self.is_stream:
+            return self.started_at + timeouts.total_s
+        return self.started_at + min(timeouts.precommit_s, timeouts.total_s)
+
+    def saw(
+        self, event: Event | None, commands: tuple[Command, ...], *, now: float
+    ) -> None:
+        """Show one event (None: the start) and what the engine answered."""
+        if self.is_over:
+            self._broke("nothing happens after the end", event)
+        if event is not None:
+            self._take(event, now)
+        for command in commands:
+            self._obey(command, event, now)
+        if not self.is_over and self.winner is None and not self._is_busy():
+            self._broke("an exchange that is not over waits for something", event)
+
+    def close(self) -> list[str]:
+        """Say that the history is complete; return every violation."""
+        if not self.is_over:
+            self._broke("every exchange ends", None)
+        for number in self.dials:
+            if number not in self.ended:
+                self._broke("every attempt ends", number)
+        return self.violations
+
+    def _broke(self, rule: str, what: object) -> None:
+        self.violations.append(f"{rule}: {what!r}")
+
+    def _alive(self) -> list[int]:
+        return [number for number in self.dials if number not in self.ended]
+
+    def _is_busy(self) -> bool:
+        return bool(self._alive()) or self._wakes_at is not None
+
+    # What happened
+
+    def _take(self, event: Event, now: float) -> None:
+        match event:
+            case Opened(number):
+                if self.winner is not None:
+                    self._broke("one winner for ever", event)
+                self.winner = number
+            case AttemptFailed(number, failure):
+                self._end(number, failure)
+                self._remember_hint(number, failure, now)
+            case AnswerEnded(number, ending):
+                if number != self.winner:
+                    self._broke("only the winner's answer ends", event)
+                self._end(number, ending)
+                self.is_over = True
+            case TimeCame():
+                self._wakes_at = None
+            case ClientLeft():
+                for number in self._alive():
+                    self._end(number, Failure(FailureClass.CANCELLED, "left"))
+                self._wakes_at = None
+                self.is_over = True
+            case CutShort():
+                self._wakes_at = None
+
+    def _end(self, number: int, failure: Failure | None) -> None:
+        if number in self.ended:
+            self._broke("every attempt ends once", number)
+        self.ended[number] = failure
+
+    def _remember_hint(self, number: int, failure: Failure, now: float) -> None:
+        if not is_throttle(failure):
+            return
+        wanted_s = pause_s(failure, cap_s=self.route.retry.hint_cap_s) or 0.0
+        target = self.dials[number].target.id
+        until = max(self._not_before.get(target, 0.0), now + wanted_s)
+        self._not_before[target] = until
+
+    # What the engine said
+
+    def _obey(self, command: Command, event: Event | None, now: float) -> None:
+        match command:
+            case Dial():
+                self._check_dial(command, event, now)
+                self.dials[command.attempt] = command
+            case WakeAt(at):
+                if not now <= at <= self.precommit_by:
+                    self._broke("no wait passes the deadline", command)
+                self._wakes_at = at
+            case Drop(number):
+                self._end(number, Failure(FailureClass.CANCELLED, "dropped"))
+            case Commit(number):
+                if number != self.winner:
+                    self._broke("the attempt that opened is the one committed", command)
+                if self._alive() != [number]:
+                    self._broke("losers are dropped at the commit", command)
+            case Refuse():
+                self._check_refusal(command, event, now)
+                self.refusal = command
+                self.is_over = True
+                if self._alive():
+                    self._broke("a refusal leaves nothing running", command)
+
+    def _check_dial(self, dial: Dial, event: Event | None, now: float) -> None:
+        if self.winner is not None:
+            self._broke("no attempt after the commit point", dial)
+        if isinstance(event, ClientLeft | CutShort):
+            self._broke("no attempt for a client that left", dial)
+        if dial.attempt != len(self.dials) + 1:
+            self._broke("attempts are counted from 1, without gaps", dial)
+        if len(self._alive()) >= LIVE_ATTEMPTS_MAX:
+            self._broke("at most two attempts are alive", dial)
+        if (
+            self._counted() + (dial.reason is not Reason.REDIAL)
+            > self.route.attempts.max
+        ):
+            self._broke("attempts stay within attempts.max", dial)
+        if dial.commit_by > self.precommit_by + _EPSILON_S or dial.commit_by <= now:
+            self._broke(
+                "an attempt ends by the deadline, and not before it starts", dial
+            )
+        if dial.connect_by > dial.commit_by:
+            self._broke("connecting ends before committing must", dial)
+        if now + _EPSILON_S < self._not_before.get(dial.target.id, 0.0):
+            self._broke("no request before a target's own hint", dial)
+        if isinstance(event, AttemptFailed):
+            self._check_step(dial, event)
+        if isinstance(event, TimeCame) and dial.target.id not in self._tried():
+            self._broke("no sleep before another target", dial)
+
+    def _check_step(self, dial: Dial, event: AttemptFailed) -> None:
+        failed = self.dials[event.attempt]
+        verdict = meaning_of(event.failure).verdict
+        is_same = dial.target is failed.target
+        if dial.reason is Reason.REDIAL:
+            if verdict is not Verdict.REDIAL or not is_same:
+                self._broke("a redial repeats what was not processed", dial)
+            if failed.reason is Reason.REDIAL:
+                self._broke("one redial at most", dial)
+        elif is_same and len(self.route.targets) > 1:
+            self._broke("the same target is asked again only after a wait", dial)
+        moves = (
+            event.failure.kind in self.route.fallback_on.classes
+            or event.failure.status in self.route.fallback_on.statuses
+        )
+        if verdict is Verdict.STOP and not moves:
+            self._broke("a client's own error is final after one attempt", dial)
+        is_chained = dial.target in self.route.context_chain
+        if verdict is Verdict.CONTEXT and not moves and not is_chained:
+            self._broke("a context-length error goes to its chain only", dial)
+
+    def _check_refusal(self, refuse: Refuse, event: Event | None, now: float) -> None:
+        failures = [
+            failure
+            for failure in self.ended.values()
+            if failure is not None
+            and failure.kind not in (FailureClass.CANCELLED, FailureClass.NOT_PROCESSED)
+        ]
+        last = event.failure if isinstance(event, AttemptFailed) else None
+        match refuse.kind:
+            case RefusalKind.CLIENT_ERROR:
+                if last is None or meaning_of(last).verdict not in (
+                    Verdict.STOP,
+                    Verdict.CONTEXT,
+                ):
+                    self._broke("only a client's own error is passed on", refuse)
+            case RefusalKind.RATE_LIMITED:
+                if not all(map(is_throttle, failures)):
+                    self._broke("429 only if every target was throttled", refuse)
+            case RefusalKind.DEADLINE_EXCEEDED:
+                is_late = all(f.kind is FailureClass.TIMEOUT for f in failures)
+                if not is_late and now + 0.5 < self.precommit_by:
+                    self._broke("504 only if time ended it", refuse)
+            case RefusalKind.UNAVAILABLE:
+                if self.dials and not isinstance(event, CutShort):
+                    self._broke("503 only if nothing was sent", refuse)
+            case RefusalKind.UPSTREAM_FAILED:
+                if failures and all(map(is_throttle, failures)):
+                    self._broke("throttled targets are told as 429", refuse)
+        if last is not None:
+            self._check_not_given_up(refuse, last, now)
+
+    def _check_not_given_up(self, refuse: Refuse, last: Failure, now: float) -> None:
+        """A target that could still be tried is tried."""
+        moves = (
+            last.kind in self.route.fallback_on.classes
+            or last.status in self.route.fallback_on.statuses
+        )
+        wanted = self.route.targets
+        if (
+            any(
+                failure is not None and failure.kind is FailureClass.CONTEXT_LENGTH
+                for failure in self.ended.values()
+            )
+            and FailureClass.CONTEXT_LENGTH not in self.route.fallback_on.classes
+        ):
+            wanted = self.route.context_chain
+            moves = moves or last.kind is FailureClass.CONTEXT_LENGTH
+        untried = [target for target in wanted if target.id not in self._tried()]
+        has_time = now + 0.5 <= self.precommit_by
+        has_attempts = self._counted() < self.route.attempts.max
+        if moves and untried and has_time and has_attempts:
+            self._broke("never gives up while a target is untried", refuse)
+
+    def _counted(self) -> int:
+        return sum(dial.reason is not Reason.REDIAL for dial in self.dials.values())
+
+    def _tried(self) -> set[str]:
+        return {dial.target.id for dial in self.dials.values()}
