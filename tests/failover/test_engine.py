@@ -315,3 +315,40 @@ def test_an_answer_that_is_not_streamed_has_its_own_limits() -> None:
     engine = an_engine(a_route("ab"), is_stream=False)
 
     assert dial_of(engine.start(0.0)).commit_by == 120.0
+
+
+def test_a_hint_longer_than_the_policy_would_wait_is_not_waited_out() -> None:
+    engine = an_engine(a_route("a"))
+    engine.start(0.0)
+
+    refuse = refusal_of(engine.advance(AttemptFailed(1, throttled(6.0)), 0.1))
+
+    assert refuse.kind is RefusalKind.RATE_LIMITED
+
+
+def test_a_wait_that_leaves_no_time_for_an_attempt_is_not_begun() -> None:
+    route = a_route("a", timeouts=with_timeouts(precommit_s=5.0))
+    engine = an_engine(route)
+    engine.start(0.0)
+
+    refuse = refusal_of(engine.advance(AttemptFailed(1, throttled(2.0)), 2.6))
+
+    assert refuse.kind is RefusalKind.RATE_LIMITED
+
+
+def test_no_written_limit_reaches_past_the_deadline() -> None:
+    patience = Patience(soft_s=50.0, hard_s=50.0, is_hard_written=True)
+    engine = an_engine(a_route("a", timeouts=with_timeouts(first_token=patience)))
+
+    assert dial_of(engine.start(0.0)).commit_by == 45.0
+
+
+def test_an_overloaded_provider_is_its_failure_not_our_rate_limit() -> None:
+    overloaded = Failure(FailureClass.OVERLOADED, "529", 529)
+    engine = an_engine(a_route("ab"))
+    engine.start(0.0)
+    engine.advance(AttemptFailed(1, overloaded), 0.1)
+
+    refuse = refusal_of(engine.advance(AttemptFailed(2, overloaded), 0.2))
+
+    assert refuse.kind is RefusalKind.UPSTREAM_FAILED
