@@ -17,6 +17,7 @@ import trio
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
 from trio_gateway.policy.route import Account, ProviderKind, Secret
 from trio_gateway.relay.port import Call, Connect
+from trio_gateway.upstream.network import connect_tcp
 
 HOST = "provider.test"
 
@@ -80,7 +81,7 @@ class Place:
     """Where a server is, and what has come to it."""
 
     base_url: str
-    connect: Connect | None
+    connect: Connect
     connections: int = 0
     connections_open: int = 0
 
@@ -122,7 +123,7 @@ async def on_sockets(
 ) -> AsyncIterator[Place]:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
-    place = Place(_url(f"127.0.0.1:{port}", trust), None)
+    place = Place(_url(f"127.0.0.1:{port}", trust), connect_tcp)
     async with trio.open_nursery() as nursery:
         accept = partial(place.serve, serve, trust)
         nursery.start_soon(trio.serve_listeners, accept, [listener])

@@ -1,0 +1,303 @@
+"""Certificates, real and wrong, over sockets and in virtual time; tunnels as well."""
+
+import base64
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from tests.upstream.peers import HOST, Peer, a_call, in_memory, on_sockets
+from tests.upstream.test_http import always_ok, kind, pooled, silence, whole
+from trio_gateway.chaos.network import MemoryNetwork
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.relay.port import Connect
+from trio_gateway.upstream.http import HttpUpstream
+
+PROXY = "proxy.test"
+
+
+@dataclass
+class Authority:
+    """A certificate authority of our own, and what it has signed."""
+
+    ca_file: str
+    server: ssl.SSLContext
+    stranger: ssl.SSLContext  # has a certificate for another name
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    ca = trustme.CA()
+    file: Path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(file))
+
+    def context(*names: str) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        ca.issue_cert(*names).configure_cert(context)
+        return context
+
+    return Authority(
+        ca_file=str(file),
+        server=context(HOST, "127.0.0.1", PROXY),
+        stranger=context("elsewhere.test"),
+    )
+
+
+async def test_a_certificate_of_the_accounts_own_authority_is_accepted(
+    authority: Authority,
+) -> None:
+    async with (
+        on_sockets(always_ok, trust=authority.server) as place,
+        HttpUpstream() as upstream,
+    ):
+        call = a_call(place.base_url, ca_file=authority.ca_file)
+        for _ in range(2):
+            assert await whole(await upstream.open(call)) == b"hello"
+        assert place.connections == 1
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(
+    authority: Authority,
+) -> None:
+    async with (
+        on_sockets(always_ok, trust=authority.server) as place,
+        HttpUpstream() as upstream,
+    ):
+        outcome = await upstream.open(a_call(place.base_url))
+        assert outcome == Failure(FailureClass.CONNECT, "certificate not accepted")
+        assert pooled(upstream) == 0
+
+
+async def test_a_certificate_for_another_name_is_refused(authority: Authority) -> None:
+    async with (
+        on_sockets(always_ok, trust=authority.stranger) as place,
+        HttpUpstream() as upstream,
+    ):
+        outcome = await upstream.open(a_call(place.base_url, ca_file=authority.ca_file))
+        assert outcome == Failure(FailureClass.CONNECT, "certificate not accepted")
+
+
+async def test_a_server_without_tls_fails_the_handshake(authority: Authority) -> None:
+    async def talk_http(peer: Peer) -> None:
+        await peer.stream.receive_some(1)
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with on_sockets(talk_http) as place, HttpUpstream() as upstream:
+        secure_url = place.base_url.replace("http://", "https://")
+        outcome = await upstream.open(a_call(secure_url))
+        assert outcome == Failure(FailureClass.CONNECT, "TLS handshake failed")
+
+
+async def test_a_server_that_leaves_in_the_handshake_is_a_failed_connect(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def leave(peer: Peer) -> None:
+        await peer.stream.receive_some(1)
+
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        serve_at(network, HOST, 443, leave, nursery)
+        async with HttpUpstream(connect=network.connect) as upstream:
+            assert (
+                kind(await upstream.open(a_call(f"https://{HOST}")))
+                is FailureClass.CONNECT
+            )
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_authority_that_cannot_be_read_is_a_failure_and_no_exception(
+    tmp_path: Path,
+) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    async with HttpUpstream() as upstream:
+        for file in (empty, tmp_path / "missing.pem"):
+            outcome = await upstream.open(a_call("https://x.test", ca_file=str(file)))
+            assert outcome == Failure(FailureClass.CONNECT, "ca_file cannot be read")
+
+
+async def test_the_connect_limit_covers_the_handshake(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        serve_at(network, HOST, 443, Peer.until_the_client_leaves, nursery)
+        async with HttpUpstream(connect=network.connect) as upstream:
+            limit = trio.current_time() + 2
+            call = a_call(f"https://{HOST}", connect_by=limit)
+            outcome = await upstream.open(call)
+            assert outcome == Failure(FailureClass.CONNECT, "connect timeout")
+            assert trio.current_time() == limit
+            assert pooled(upstream) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancellation_over_tls_leaves_no_connection(
+    autojump_clock: trio.testing.MockClock, authority: Authority
+) -> None:
+    async with (
+        in_memory(silence, latency_s=0.1, trust=authority.server) as place,
+        HttpUpstream(connect=place.connect) as upstream,
+    ):
+        call = a_call(place.base_url, ca_file=authority.ca_file)
+        for tenths in range(12):  # before, in and after each round trip
+            with trio.move_on_after(tenths / 10):
+                await upstream.open(call)
+            await trio.sleep(1)
+            assert pooled(upstream) == place.connections_open == 0
+
+
+# Through a proxy
+
+
+def serve_at(
+    network: MemoryNetwork,
+    host: str,
+    port: int,
+    serve: Callable[[Peer], Awaitable[None]],
+    nursery: trio.Nursery,
+) -> None:
+    async def accept(stream: trio.abc.Stream) -> None:
+        try:
+            await serve(Peer(stream))
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    listener = network.listen(host, port)
+    nursery.start_soon(trio.serve_listeners, accept, [listener])
+
+
+def a_proxy(connect: Connect, asked: list[bytes]) -> Callable[[Peer], Awaitable[None]]:
+    """Open tunnels to wherever `connect` leads."""
+
+    async def serve(peer: Peer) -> None:
+        asked.append(await peer.request() or b"")
+        there = await connect(HOST, int(asked[-1].split()[1].rpartition(b":")[2]))
+        await peer.send(b"HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\n")
+
+        async def copy(source: trio.abc.Stream, sink: trio.abc.Stream) -> None:
+            try:
+                while data := await source.receive_some():
+                    await sink.send_all(data)
+            except trio.BrokenResourceError:
+                pass
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(copy, peer.stream, there)
+            nursery.start_soon(copy, there, peer.stream)
+        await trio.aclose_forcefully(there)
+
+    return serve
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+async def test_a_proxy_is_asked_for_a_tunnel(
+    autojump_clock: trio.testing.MockClock, authority: Authority, is_secure: bool
+) -> None:
+    network, asked = MemoryNetwork(), list[bytes]()
+    trust = authority.server if is_secure else None
+    async with in_memory(always_ok, trust=trust) as place, trio.open_nursery() as tasks:
+        serve_at(network, PROXY, 3128, a_proxy(place.connect, asked), tasks)
+        async with HttpUpstream(connect=network.connect) as upstream:
+            call = a_call(
+                place.base_url,
+                ca_file=authority.ca_file,
+                proxy=f"http://us%40er:secret@{PROXY}:3128",
+            )
+            for _ in range(2):
+                assert await whole(await upstream.open(call)) == b"hello"
+        tasks.cancel_scope.cancel()
+
+    authority_asked = f"{HOST}:{443 if is_secure else 80}".encode()
+    credential = base64.b64encode(b"us@er:secret")
+    assert asked == [
+        b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nProxy-Authorization: Basic %b\r\n\r\n"
+        % (authority_asked, authority_asked, credential)
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 407 Who are you\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nmore",
+        b"SSH-2.0\r\n\r\n",
+        b"HTTP/1.1 200",
+        b"",
+    ],
+    ids=["407", "endless", "more", "no HTTP", "cut", "nothing"],
+)
+async def test_a_proxy_that_opens_no_tunnel_is_a_failed_connect(
+    autojump_clock: trio.testing.MockClock, answer: bytes
+) -> None:
+    async def refuse(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer)
+
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        serve_at(network, PROXY, 80, refuse, nursery)
+        async with HttpUpstream(connect=network.connect) as upstream:
+            call = a_call("https://provider.test", proxy=f"http://{PROXY}")
+            outcome = await upstream.open(call)
+            assert outcome == Failure(FailureClass.CONNECT, "refused by the proxy")
+            assert pooled(upstream) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_failed_tls_inside_a_tunnel_leaves_nothing_behind(
+    autojump_clock: trio.testing.MockClock, authority: Authority
+) -> None:
+    network = MemoryNetwork()
+    async with (
+        in_memory(always_ok, trust=authority.stranger) as place,
+        trio.open_nursery() as tasks,
+    ):
+        serve_at(network, PROXY, 3128, a_proxy(place.connect, []), tasks)
+        async with HttpUpstream(connect=network.connect) as upstream:
+            call = a_call(
+                place.base_url,
+                ca_file=authority.ca_file,
+                proxy=f"http://{PROXY}:3128",
+            )
+            for _ in range(3):
+                outcome = await upstream.open(call)
+                assert outcome == Failure(
+                    FailureClass.CONNECT, "certificate not accepted"
+                )
+            await trio.sleep(1)
+            assert pooled(upstream) == place.connections_open == 0
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_proxy_may_itself_speak_tls(
+    autojump_clock: trio.testing.MockClock, authority: Authority
+) -> None:
+    network, asked = MemoryNetwork(), list[bytes]()
+    async with (
+        in_memory(always_ok, trust=authority.server) as place,
+        trio.open_nursery() as tasks,
+    ):
+        tunnel = a_proxy(place.connect, asked)
+
+        async def serve(peer: Peer) -> None:
+            tls = trio.SSLStream(peer.stream, authority.server, server_side=True)
+            await tunnel(Peer(tls))
+
+        serve_at(network, PROXY, 443, serve, tasks)
+        async with HttpUpstream(connect=network.connect) as upstream:
+            call = a_call(
+                place.base_url, ca_file=authority.ca_file, proxy=f"https://{PROXY}"
+            )
+            assert await whole(await upstream.open(call)) == b"hello"
+        tasks.cancel_scope.cancel()
+    assert len(asked) == 1
