@@ -37,7 +37,8 @@ class Account:
     base_url: str  # without a trailing slash
     api_key: Secret | None
     failure_domain: str
-    headers: tuple[tuple[str, str], ...] = ()
+    # An operator's own fields may hold a credential.
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     max_concurrency: int | None = None
     proxy: Secret | None = None  # a proxy's URL may hold a password
     ca_file: str | None = None

@@ -1,0 +1,222 @@
+"""Pydantic's errors in our own words: which key, what is wrong, what to write instead.
+
+This is the one table of them. It quotes what was written only if it cannot have been
+a secret: numbers, dates and switches, never an expanded text.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, Final, TypeGuard, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from trio_gateway.policy import model
+from trio_gateway.policy.document import Document, KeyPath, Place
+from trio_gateway.policy.problems import Problem, did_you_mean, listed
+from trio_gateway.policy.quantities import QuantityError
+from trio_gateway.policy.references import holds_reference
+from trio_gateway.policy.texts import TextError
+
+Words = tuple[str, str]
+"""A message and a remedy."""
+
+# What may stand where, for the keys that take more than one kind of value.
+ALLOWED: Final = {
+    "version": "Write `version: 1`: this gateway reads no other.",
+    "kind": "Write openai (for every OpenAI-compatible server) or azure.",
+    "commit": "Write first_token, complete or {tokens: 20}.",
+    "same_target": "Write auto, or a whole number from 0 to 4.",
+    "jitter": "Write full, equal or none.",
+    "prefer": "Write fallback or wait.",
+    "fallback_on": "Write default, or a list of failure classes and status codes.",
+    "overlap": "Write on or off.",
+    "hedge": "Write off, or {quantile: 0.95, min_delay: 250ms, max_extra: 5%}.",
+    "reasoning": "Write true or false.",
+}
+
+# What to write where a key that must be there is not.
+NEEDED: Final = {
+    "base_url": "Write the address of its API, such as https://api.openai.com/v1.",
+    "provider": "Name one of the entries of `providers`.",
+    "model": "Write the model's (on azure: the deployment's) name at the provider.",
+    "targets": "List at least one: `targets: [{provider: NAME, model: MODEL}]`.",
+    "tokens": "Write {tokens: 20}, or first_token.",
+    "name": "Give it a name; log lines and metrics show it.",
+}
+
+_REQUEST_TIMEOUT: Final = (
+    "It bounds the whole request: write it under `timeouts` of the model or of "
+    "`defaults`."
+)
+_OF_A_TARGET: Final = "Write it on a provider or on a target."
+_OF_MODELS: Final = "Write it under `defaults`, or under a model."
+
+# Keys that exist, but elsewhere: what people write where they do not belong.
+MISPLACED: Final[Mapping[tuple[type[model.Section], str], str]] = {
+    (model.TargetTimeouts, "precommit"): _REQUEST_TIMEOUT,
+    (model.TargetTimeouts, "total"): _REQUEST_TIMEOUT,
+    (model.TargetTimeouts, "client_stall"): _REQUEST_TIMEOUT,
+    (model.ModelSection, "circuit_breaker"): (
+        "A target's health is one, whichever models use it: write it on a target, on "
+        "a provider or under `defaults`."
+    ),
+    (model.ModelSection, "max_concurrency"): _OF_A_TARGET,
+    (model.DefaultsSection, "max_concurrency"): _OF_A_TARGET,
+    **{
+        (section, key): _OF_MODELS
+        for section in (model.PolicySection, model.TargetSection)
+        for key in model.Settings.model_fields
+        if key not in section.model_fields
+    },
+    **{
+        (model.DefaultsSection, key): "Write it under a model."
+        for key in ("targets", "reasoning", "context_length_fallback", "name")
+    },
+}
+
+
+def complaints(error: ValidationError, document: Document) -> Iterator[Problem]:
+    """Every error of a validation, with its place."""
+    for details in error.errors(include_url=False, include_input=False):
+        yield _complaint(details, document)
+
+
+def _complaint(details: ErrorDetails, document: Document) -> Problem:
+    # Alternatives of a union and pydantic's "[key]" stand among the keys.
+    loc = details["loc"]
+    path: KeyPath = tuple(s for s in loc if not str(s).startswith(":") and s != "[key]")
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "missing":
+        return document.problem(path, *_missing(path))
+    if kind == "extra_forbidden":
+        return document.problem(path, *_unknown(path))
+    path = document.written_part(path)
+    if kind == "value_error":
+        return document.problem(path, *_refused(context["error"], path, document))
+    return document.problem(path, *_ill_formed(kind, context, path, document))
+
+
+def _missing(path: KeyPath) -> Words:
+    key = str(path[-1])
+    return "is missing", NEEDED.get(key, "Write it.")
+
+
+def _unknown(path: KeyPath) -> Words:
+    """The key is nobody's, or another section's."""
+    key = str(path[-1])
+    known: dict[str, None] = {}
+    for section in sections_at(path[:-1]):
+        if (section, key) in MISPLACED:
+            return "does not belong here", MISPLACED[section, key]
+        known |= dict.fromkeys(section.model_fields)
+    return "is not a known key", did_you_mean(
+        key, known
+    ) or f"Known are {listed(known)}."
+
+
+def _refused(error: Exception, path: KeyPath, document: Document) -> Words:
+    """One of our own checks said no."""
+    if isinstance(error, TextError):
+        return error.message, error.remedy
+    assert isinstance(error, QuantityError), "the model has no other checks"
+    if holds_reference(document.place(path).text):
+        return f"expands to what is not {error.wanted}", error.form
+    return f"{error.given} is not {error.wanted}", error.remedy
+
+
+def _ill_formed(
+    kind: str, context: Mapping[str, Any], path: KeyPath, document: Document
+) -> Words:
+    """The value has the wrong type or is out of bounds."""
+    key = next((s for s in reversed(path) if isinstance(s, str)), "")
+    if kind in _CHOICES and key in ALLOWED:
+        return "has a value that it cannot have", ALLOWED[key]
+    if kind == "string_type":
+        return _not_text(path, document.place(path))
+    form = _FORMS.get(kind)
+    return form(context) if form else ("has a value that it cannot have", "Change it.")
+
+
+def _not_text(path: KeyPath, place: Place) -> Words:
+    """Something that YAML took for no text; quotes make it one."""
+    if place.text is None or place.kind is None:
+        return "must be text", "Write one text, not a list or a mapping."
+    is_public = "headers" not in path and path[-1] not in ("api_key", "key", "proxy")
+    quoted = f': "{place.text}"' if is_public else ""
+    return f"must be text, but is {place.kind} to YAML", f"Put it in quotes{quoted}."
+
+
+def sections_at(path: KeyPath) -> tuple[type[model.Section], ...]:
+    """The sections of the format that may stand at this path, if any."""
+    at: list[Any] = [model.PolicySection]
+    for step in path:
+        at = [inner for annotation in at for inner in _inside(annotation, step)]
+    found = (s for annotation in at for s in _alternatives(annotation))
+    return tuple(s for s in dict.fromkeys(found) if _is_section(s))
+
+
+def _inside(annotation: Any, step: str | int) -> Iterator[Any]:
+    """The types behind one key or index of a value of this type."""
+    for alternative in _alternatives(annotation):
+        arguments = get_args(alternative)
+        if _is_section(alternative) and step in alternative.model_fields:
+            yield alternative.model_fields[str(step)].annotation
+        elif get_origin(alternative) is dict and isinstance(step, str):
+            yield arguments[1]
+        elif get_origin(alternative) is list and isinstance(step, int):
+            yield arguments[0]
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """A type without `Annotated`, and each member of a union."""
+    if get_origin(annotation) is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _alternatives(member)
+    else:
+        yield annotation
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[model.Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, model.Section)
+
+
+# What pydantic says where a value is none of a key's choices.
+_CHOICES: Final = frozenset(
+    {"literal_error", "bool_type", "int_type", "union_tag_invalid"}
+)
+
+_NO_JSON: Final = "is not a value that JSON can carry"
+
+_FORMS: Final[Mapping[str, Callable[[Mapping[str, Any]], Words]]] = {
+    "int_type": lambda _: ("must be a whole number", "Write it without quotes."),
+    "float_type": lambda _: ("must be a number", "Write it without quotes."),
+    "bool_type": lambda _: ("must be true or false", "Write true or false."),
+    "dict_type": lambda _: ("must be a mapping", "Write `key: value` pairs under it."),
+    "model_type": lambda _: ("must be a mapping", "Write `key: value` pairs under it."),
+    "list_type": lambda _: (
+        "must be a list",
+        "Write [a, b], or a line `- a` for each.",
+    ),
+    "too_short": lambda _: ("is empty", "List at least one, or delete the key."),
+    "greater_than": lambda c: (
+        f"must be more than {c['gt']:g}",
+        f"Write a number above {c['gt']:g}.",
+    ),
+    "greater_than_equal": lambda c: (
+        f"must be at least {c['ge']:g}",
+        f"Write {c['ge']:g} or more.",
+    ),
+    "less_than": lambda c: (
+        f"must be less than {c['lt']:g}",
+        f"Write a number below {c['lt']:g}.",
+    ),
+    "less_than_equal": lambda c: (
+        f"must be at most {c['le']:g}",
+        f"Write {c['le']:g} or less.",
+    ),
+    "invalid-json-value": lambda _: (_NO_JSON, "Put dates in quotes."),
+    "finite_number": lambda _: (_NO_JSON, "Write a finite number."),
+}

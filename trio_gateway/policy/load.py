@@ -1,0 +1,164 @@
+"""From policy files to a policy: read, merge, expand, check, resolve.
+
+Every problem of every file is found in one go and raised together, as far as one can
+still look: only a file that is no YAML at all ends it early.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from trio_gateway.policy.check import check
+from trio_gateway.policy.complaints import complaints
+from trio_gateway.policy.document import Document, KeyPath, read_document
+from trio_gateway.policy.merge import merge
+from trio_gateway.policy.model import PolicySection
+from trio_gateway.policy.problems import PolicyError, Problem, Report
+from trio_gateway.policy.references import expand
+from trio_gateway.policy.resolve import resolve
+from trio_gateway.policy.route import Policy
+from trio_gateway.policy.unsupported import not_supported_yet
+
+# A policy of a thousand models has a tenth of it.
+FILE_BYTES_MAX: Final = 1024 * 1024
+
+# One file per team is the most that we can imagine.
+FILES_MAX: Final = 256
+
+# Enough of a hash to tell any two revisions apart, and to read aloud.
+REVISION_CHARS: Final = 12
+
+Source = tuple[str, bytes]
+"""A file's name, as a report shows it, and what it holds."""
+
+
+def load_policy(path: Path, *, environ: Mapping[str, str]) -> Policy:
+    """Read a policy file, or all `*.yaml` of a folder as one policy.
+
+    Args:
+        path: The file or the folder.
+        environ: What `${NAME}` stands for.
+
+    Raises:
+        PolicyError: Everything that is wrong, each with place and remedy.
+    """
+    sources = read_sources(path)
+    written = read_policy(sources, environ=environ, root=str(path))
+    return resolve(written, revision=_revision(sources))
+
+
+def read_sources(path: Path) -> tuple[Source, ...]:
+    """The files of a policy.
+
+    Raises:
+        PolicyError: There are none, too many, or some cannot be read.
+    """
+    files, problems = [path], []
+    if path.is_dir():
+        shown = [file for file in sorted(path.iterdir()) if file.name[:1] != "."]
+        files = [file for file in shown if file.suffix == ".yaml"]
+        problems = [
+            _of_file(file, "is not read", "Rename it to end in .yaml, or move it away.")
+            for file in shown
+            if file.suffix in (".yml", ".json")
+        ]
+    if not files:
+        remedy = "Name a policy file, or a folder with some."
+        problems.append(_of_file(path, "holds no *.yaml file", remedy))
+    if len(files) > FILES_MAX:
+        message = f"holds more than {FILES_MAX} files"
+        raise PolicyError([_of_file(path, message, "Join some of them.")])
+    sources: list[Source] = []
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(FILE_BYTES_MAX + 1)
+        except OSError as error:
+            message = f"cannot be read: {error.strerror}"
+            problems.append(_of_file(file, message, "Check the path and its rights."))
+            continue
+        if len(content) > FILE_BYTES_MAX:
+            message = "is larger than 1 MiB"
+            remedy = "Split it into several files in one folder."
+            problems.append(_of_file(file, message, remedy))
+        sources.append((str(file), content))
+    if problems:
+        raise PolicyError(problems)
+    return tuple(sources)
+
+
+def read_policy(
+    sources: Sequence[Source], *, environ: Mapping[str, str], root: str
+) -> PolicySection:
+    """What the files say together, checked.
+
+    Args:
+        sources: The files. Nothing is read but what `${file:PATH}` names.
+        environ: What `${NAME}` stands for.
+        root: The name under which a report speaks of all files together.
+
+    Raises:
+        PolicyError: Everything that is wrong, each with place and remedy.
+    """
+    report = Report()
+    parsed = [read_document(file, content) for file, content in sources]
+    for _, problems in parsed:
+        report.extend(problems)
+    documents = [document for document, _ in parsed if document is not None]
+    if len(documents) < len(sources):
+        report.raise_if_any()  # what it would have defined is unknown
+
+    document, problems = merge(documents, root=root)
+    report.extend(problems)
+    document, problems = expand(document, environ)
+    report.extend(problems)
+    written, problems = _validated(document)
+    report.extend(problems)
+    report.extend([*check(written, document), *not_supported_yet(document)])
+    report.raise_if_any()
+    return written
+
+
+def _validated(document: Document) -> tuple[PolicySection, list[Problem]]:
+    """The sections; where some are not sound, the rest, and what is wrong with them."""
+    try:
+        return PolicySection.model_validate(document.value), []
+    except ValidationError as error:
+        problems = list(complaints(error, document))
+        unsound = {details["loc"][:2] for details in error.errors(include_input=False)}
+    return PolicySection.model_validate(_without(document.value, unsound)), problems
+
+
+def _without(value: object, unsound: set[KeyPath]) -> dict[str, object]:
+    """The policy less the entries of `providers` and `models` that cannot be used.
+
+    Of the other sections, nothing is left if anything in them is wrong.
+    """
+    assert isinstance(value, dict), "merging makes a mapping"
+    sound: dict[str, object] = {}
+    for section, entries in value.items():
+        bad = {path for path in unsound if path[0] == section}
+        is_by_name = section in ("providers", "models") and isinstance(entries, dict)
+        if is_by_name:
+            sound[section] = {
+                name: entry
+                for name, entry in entries.items()
+                if (section, name) not in bad
+            }
+        elif not bad:
+            sound[section] = entries
+    return sound
+
+
+def _revision(sources: Iterable[Source]) -> str:
+    digest = hashlib.sha256()
+    for _, content in sources:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:REVISION_CHARS]
+
+
+def _of_file(path: Path, message: str, remedy: str) -> Problem:
+    return Problem(str(path), None, None, "", message, remedy)

@@ -1,0 +1,86 @@
+"""The files of a folder, joined into one document.
+
+Names and access keys add up; whatever is defined twice is an error that names both
+places, for which of the two would win is nobody's guess.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trio_gateway.policy.document import Document, KeyPath, Place, where
+from trio_gateway.policy.problems import Problem
+
+
+def merge(
+    documents: Sequence[Document], *, root: str
+) -> tuple[Document, list[Problem]]:
+    """Join files into one; `root` is what a report calls all of them together."""
+    whole = _Whole()
+    alone = len(documents) == 1
+    whole.places[()] = documents[0].place(()) if alone else Place(root, None, None)
+    for document in documents:
+        whole.add(document)
+    return Document(whole.value, whole.places), whole.problems
+
+
+@dataclass(slots=True)
+class _Whole:
+    value: dict[str, object] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, document: Document) -> None:
+        if not isinstance(document.value, dict):
+            remedy = "Begin with `version: 1`, and write `key: value` pairs under it."
+            self._complain(document, (), "must be a mapping", remedy)
+            return
+        version = document.value.get("version", 1)
+        if "version" not in document.value:
+            remedy = "Write `version: 1` at the top of the file."
+            self._complain(document, ("version",), "is missing", remedy)
+        elif version != 1 or isinstance(version, bool):
+            remedy = "Write `version: 1`: this gateway reads no other."
+            message = "has a value that it cannot have"
+            self._complain(document, ("version",), message, remedy)
+        self.value["version"] = 1
+        for section, value in document.value.items():
+            if section != "version":
+                self._join(document, section, value)
+
+    def _join(self, document: Document, section: str, value: object) -> None:
+        match section, self.value.get(section), value:
+            case _, None, dict() | list():
+                self.value[section] = value.copy()
+                self._note(document, section)
+            case _, None, _:
+                self.value[section] = value
+                self._note(document, section)
+            case "access_keys", list() as mine, list():
+                shift = len(mine)
+                mine.extend(value)
+                self._note(document, section, shift=shift)
+            case "providers" | "models", dict() as mine, dict():
+                for name in (name for name in value if name in mine):
+                    self._taken(document, (section, name))
+                self.value[section] = value | mine
+                self._note(document, section)
+            case _:
+                self._taken(document, (section,))
+
+    def _note(self, document: Document, section: str, *, shift: int = 0) -> None:
+        """Take over the places of what was added, lists moved by what came before."""
+        for path, place in document.places.items():
+            if path[:1] == (section,):
+                if shift and len(path) > 1:
+                    path = (section, int(path[1]) + shift, *path[2:])
+                self.places.setdefault(path, place)
+
+    def _taken(self, document: Document, path: KeyPath) -> None:
+        first = where(self.places[path])
+        message = f"is defined twice, see {first}"
+        self._complain(document, path, message, "Keep one of them.")
+
+    def _complain(
+        self, document: Document, path: KeyPath, message: str, remedy: str
+    ) -> None:
+        self.problems.append(document.problem(path, message, remedy))

@@ -1,0 +1,448 @@
+"""The format of a policy file: every key that may be written, and what it may hold.
+
+What a key means when it is absent is not said here but in `defaults`: an absent key is
+None, so that `resolve` can tell what was written and inherit the rest.
+"""
+
+import json
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Final, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    PlainValidator,
+    SecretStr,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from trio_gateway.failover.failures import FailureClass
+from trio_gateway.policy import texts
+from trio_gateway.policy.defaults import ATTEMPTS_CEILING
+from trio_gateway.policy.problems import did_you_mean, listed
+from trio_gateway.policy.quantities import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    parse_duration,
+    parse_share,
+    parse_size,
+)
+from trio_gateway.policy.texts import TextError
+
+# Nobody counts higher by hand; it keeps numbers within what other tools can hold.
+COUNT_MAX: Final = 1_000_000
+
+# These never move on to another target, whatever a policy says; each with the reason.
+FIXED_FAILURES: Final = {
+    FailureClass.INTERRUPTED: "after the commit point nothing is tried again",
+    FailureClass.CANCELLED: "nobody waits for the answer any more",
+    FailureClass.CONTEXT_LENGTH: "it moves on to `context_length_fallback` alone",
+}
+
+
+# Request fields that `overrides` may not set, and who sets them.
+DECIDED_FIELDS: Final = {"model": "the target's `model`", "stream": "the client"}
+
+
+class Section(BaseModel):
+    """A mapping of the file. Unknown keys and near-miss types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+# Which alternative of a key a value belongs to, by its shape. The names of alternatives
+# stand among the keys in pydantic's errors; the colon tells them apart.
+WORD: Final = ":word"
+NUMBER: Final = ":number"
+LIST: Final = ":list"
+MAPPING: Final = ":mapping"
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def _ordered(
+    section: SectionT, first: float | None, name: str, most: float | None
+) -> SectionT:
+    if first is not None and most is not None and first > most:
+        raise TextError(f"{name} is longer than max", f"Lower {name}, or raise max.")
+    return section
+
+
+def _by_shape(*, otherwise: str, **shapes: type) -> Discriminator:
+    def choose(value: object) -> str:
+        for name, shape in shapes.items():
+            if isinstance(value, shape):
+                return f":{name}"
+        return otherwise
+
+    return Discriminator(choose)
+
+
+def _off_is_a_word(value: object) -> object:
+    return "off" if value is False else value
+
+
+def _on_or_off(value: object) -> object:
+    match value:
+        case "on":
+            return True
+        case "off":
+            return False
+        case _:
+            return value
+
+
+def _hard_alone(value: object) -> object:
+    return value if isinstance(value, dict) else {"hard": value}
+
+
+def _moment(value: object) -> datetime:
+    """A date (its first moment) or a time of day, UTC where no zone is written."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
+        remedy = "Write a date such as 2027-01-31, or 2027-01-31T12:00:00Z."
+        raise TextError("is not a date", remedy)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _mover(value: object) -> FailureClass | int:
+    """A failure class or a status code that moves on to the next target."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 300 <= value <= 599:
+            message = "is not a status code of a failure"
+            raise TextError(message, "Write one from 300 to 599.")
+        return value
+    movers = [kind for kind in FailureClass if kind not in FIXED_FAILURES]
+    if value in movers:
+        return FailureClass(str(value))
+    if value in list(FIXED_FAILURES):
+        reason = FIXED_FAILURES[FailureClass(str(value))]
+        raise TextError(f"never moves on: {reason}", "Take it out of the list.")
+    remedy = did_you_mean(str(value), movers)
+    remedy = remedy or f"Write a status code, or one of {listed(movers, last='or')}."
+    raise TextError("is neither a failure class nor a status code", remedy)
+
+
+def _overrides(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Fields of the request that a target sets; not those that are decided here."""
+    for name, decider in DECIDED_FIELDS.items():
+        if name in value:
+            raise TextError(f"may not set `{name}`: {decider} does", "Leave it out.")
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        message = "holds a number that JSON cannot carry"
+        raise TextError(message, "Write a finite number.") from None
+    return value
+
+
+def _one_secret(value: SecretStr) -> SecretStr:
+    texts.token(value.get_secret_value())
+    return value
+
+
+def _secret_header(value: SecretStr) -> SecretStr:
+    texts.header_text(value.get_secret_value())
+    return value
+
+
+def _secret_proxy(value: SecretStr) -> SecretStr:
+    texts.proxy_url(value.get_secret_value())
+    return value
+
+
+def _quantity_schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), _quantity_schema(DURATION_PATTERN)
+]
+Size = Annotated[int, BeforeValidator(parse_size), _quantity_schema(SIZE_PATTERN)]
+Share = Annotated[
+    float, BeforeValidator(parse_share), WithJsonSchema({"type": ["string", "number"]})
+]
+Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
+Label = Annotated[str, AfterValidator(texts.label)]
+ProviderName = Annotated[str, AfterValidator(texts.provider_name)]
+Slug = Annotated[str, AfterValidator(texts.slug)]
+HeaderName = Annotated[str, AfterValidator(texts.header_name)]
+Credential = Annotated[SecretStr, AfterValidator(_one_secret)]
+HeaderText = Annotated[SecretStr, AfterValidator(_secret_header)]
+Moment = Annotated[
+    datetime,
+    PlainValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Mover = Annotated[
+    FailureClass | int,
+    PlainValidator(_mover),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
+
+
+class GatewaySection(Section):
+    """`gateway:` bounds on the whole process."""
+
+    max_in_flight: Count | None = None
+    max_body: Size | None = None
+    drain: Duration | None = None
+
+
+class OpenSection(Section):
+    """How long a broken target is left alone."""
+
+    base: Duration | None = None
+    max: Duration | None = None
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _ordered(self, self.base, "base", self.max)
+
+
+class BreakerSection(Section):
+    """`circuit_breaker:` when a target counts as broken."""
+
+    consecutive: Count | None = None
+    share: Share | None = None
+    window: Duration | None = None
+    min_samples: Count | None = None
+    open: OpenSection | None = None
+
+
+class ProviderSection(Section):
+    """An entry of `providers:`, one vendor's endpoint and our credential there."""
+
+    kind: Literal["openai", "azure"] = "openai"
+    base_url: Annotated[str, AfterValidator(texts.base_url)]
+    api_key: Credential | None = None
+    failure_domain: ProviderName | None = None
+    headers: dict[HeaderName, HeaderText] | None = None
+    max_concurrency: Count | None = None
+    proxy: Annotated[SecretStr, AfterValidator(_secret_proxy)] | None = None
+    ca_file: Label | None = None
+    api_version: Annotated[str, AfterValidator(texts.token)] | None = None
+    circuit_breaker: BreakerSection | None = None
+
+
+class AccessKeySection(Section):
+    """An entry of `access_keys:`, a client and what it may use."""
+
+    name: Label
+    org: Label | None = None
+    project: Label | None = None
+    key: Credential | None = None
+    sha256: Annotated[str, AfterValidator(texts.sha256_hex)] | None = None
+    models: Annotated[list[str], Field(min_length=1)] | None = None
+    expires: Moment | None = None
+
+
+class PatienceSection(Section):
+    """Two limits on one wait. A duration in its place is the hard one alone."""
+
+    soft: Duration | None = None
+    hard: Duration | None = None
+
+
+Patience = Annotated[PatienceSection, BeforeValidator(_hard_alone)]
+
+
+class TargetTimeouts(Section):
+    """`timeouts:` of one attempt, which a target may have of its own."""
+
+    connect: Duration | None = None
+    first_token: Patience | None = None
+    answer: Patience | None = None
+    idle: Duration | None = None
+
+
+class Timeouts(TargetTimeouts):
+    """`timeouts:` of one attempt and of the whole request."""
+
+    precommit: Duration | None = None
+    total: Duration | None = None
+    client_stall: Duration | None = None
+
+
+SameTarget = Annotated[
+    Annotated[Literal["auto"], Tag(WORD)]
+    | Annotated[int, Field(ge=0, le=ATTEMPTS_CEILING - 1), Tag(NUMBER)],
+    _by_shape(number=int, otherwise=WORD),
+]
+
+
+class AttemptsSection(Section):
+    """`attempts:` how often to try."""
+
+    max: Annotated[int, Field(ge=1, le=ATTEMPTS_CEILING)] | None = None
+    same_target: SameTarget | None = None
+
+
+class BackoffSection(Section):
+    """`retry.backoff:` our own wait before the same target is tried again."""
+
+    initial: Duration | None = None
+    max: Duration | None = None
+    jitter: Literal["full", "equal", "none"] | None = None
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _ordered(self, self.initial, "initial", self.max)
+
+
+class RetryAfterSection(Section):
+    """`retry.retry_after:` what to make of a target's own hint."""
+
+    prefer: Literal["fallback", "wait"] | None = None
+    max_wait: Duration | None = None
+    cap: Duration | None = None
+
+
+class RetrySection(Section):
+    """`retry:` how long to wait before the same target is tried again."""
+
+    backoff: BackoffSection | None = None
+    retry_after: RetryAfterSection | None = None
+
+
+class CommitTokens(Section):
+    """`commit: {tokens: 20}`."""
+
+    tokens: Annotated[int, Field(ge=1, le=COUNT_MAX)]
+
+
+class HedgeSection(Section):
+    """`hedge:` a second attempt beside a first one that is slow but not yet late."""
+
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    min_delay: Duration | None = None
+    max_extra: Share | None = None
+
+
+class QueueSection(Section):
+    """`queue:` waiting for a slot at a target that is at its `max_concurrency`."""
+
+    max: Count | None = None
+    max_wait: Duration | None = None
+
+
+Commit = Annotated[
+    Annotated[Literal["first_token", "complete"], Tag(WORD)]
+    | Annotated[CommitTokens, Tag(MAPPING)],
+    _by_shape(mapping=dict, otherwise=WORD),
+]
+Movers = Annotated[
+    Annotated[Literal["default"], Tag(WORD)] | Annotated[list[Mover], Tag(LIST)],
+    _by_shape(list=list, otherwise=WORD),
+]
+Hedge = Annotated[
+    Annotated[Literal["off"], Tag(WORD)] | Annotated[HedgeSection, Tag(MAPPING)],
+    _by_shape(mapping=dict, otherwise=WORD),
+    BeforeValidator(_off_is_a_word),
+]
+
+
+class Settings(Section):
+    """What may stand under `defaults:` and under a model."""
+
+    commit: Commit | None = None
+    attempts: AttemptsSection | None = None
+    timeouts: Timeouts | None = None
+    retry: RetrySection | None = None
+    fallback_on: Movers | None = None
+    max_cost_multiplier: Annotated[float, Field(ge=1, le=10)] | None = None
+    overlap: Annotated[bool, BeforeValidator(_on_or_off)] | None = None
+    hedge: Hedge | None = None
+    queue: QueueSection | None = None
+
+
+class DefaultsSection(Settings):
+    """`defaults:` what holds for every model that does not say otherwise."""
+
+    circuit_breaker: BreakerSection | None = None
+
+
+Overrides = Annotated[dict[str, JsonValue], AfterValidator(_overrides)]
+
+
+class TargetSection(Section):
+    """An entry of `targets:`, one provider's model and how to treat it."""
+
+    provider: str
+    model: Label
+    weight: Annotated[float, Field(gt=0, le=COUNT_MAX)] | None = None
+    timeouts: TargetTimeouts | None = None
+    max_concurrency: Count | None = None
+    circuit_breaker: BreakerSection | None = None
+    overrides: Overrides | None = None
+
+    @property
+    def id(self) -> str:
+        """The name of its health, whichever models use it."""
+        return f"{self.provider}/{self.model}"
+
+
+Tier = Annotated[list[TargetSection], Field(min_length=1)]
+TargetOrTier = Annotated[
+    Annotated[TargetSection, Tag(MAPPING)] | Annotated[Tier, Tag(LIST)],
+    _by_shape(list=list, otherwise=MAPPING),
+]
+
+
+class ModelSection(Settings):
+    """An entry of `models:`, a slug and the targets behind it."""
+
+    name: Label | None = None
+    reasoning: bool | None = None
+    targets: Annotated[list[TargetOrTier], Field(min_length=1)]
+    context_length_fallback: list[TargetSection] | None = None
+
+    @property
+    def tiers(self) -> tuple[tuple[TargetSection, ...], ...]:
+        """The targets, with each one outside of a tier in a tier of its own."""
+        return tuple(
+            tuple(entry) if isinstance(entry, list) else (entry,)
+            for entry in self.targets
+        )
+
+
+class PolicySection(Section):
+    """A whole policy, as one file or as the files of a folder merged."""
+
+    version: Literal[1] = 1
+    gateway: GatewaySection | None = None
+    providers: dict[ProviderName, ProviderSection] = Field(default_factory=dict)
+    access_keys: list[AccessKeySection] = Field(default_factory=list)
+    defaults: DefaultsSection | None = None
+    models: dict[Slug, ModelSection] = Field(default_factory=dict)
+
+
+def overlay(upper: Section | None, lower: SectionT) -> SectionT:
+    """What `lower` says, where `upper` does not say otherwise, key by key.
+
+    `upper` may be of a class that `lower`'s has grown from: a target's timeouts over a
+    model's.
+    """
+    if upper is None:
+        return lower
+    update: dict[str, object] = {}
+    for name in upper.model_fields_set & set(type(lower).model_fields):
+        mine, below = getattr(upper, name), getattr(lower, name)
+        if isinstance(mine, Section) and isinstance(below, Section):
+            mine = overlay(mine, below)
+        update[name] = mine
+    return lower.model_copy(update=update)

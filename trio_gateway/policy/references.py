@@ -1,0 +1,141 @@
+"""`${NAME}` and `${file:PATH}`, replaced by what they stand for.
+
+Secrets never stand in a policy file; where one is wanted, something literal is refused.
+All that is missing is named at once, and what was found is never shown.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from trio_gateway.policy.document import Document, KeyPath, find
+from trio_gateway.policy.problems import Problem, listed
+
+# A secret file holds one credential; the largest that we know of, a service account's
+# JSON, has under 3 KiB.
+SECRET_FILE_BYTES_MAX: Final = 64 * 1024
+
+# Header fields that carry credentials, in the customs of all providers we know.
+SECRET_HEADERS: Final = frozenset(
+    {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key"}
+)
+
+# `$${` is how to write a `${` that means nothing.
+_PIECE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_ONE_REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
+# `//user:password@host`, where the password is no reference.
+_LITERAL_PASSWORD: Final = re.compile(r"//[^/@]*:(?!\$\{)[^/@]+@")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def expand(
+    document: Document, environ: Mapping[str, str]
+) -> tuple[Document, list[Problem]]:
+    """Replace every reference; a text with one that is missing stays as it is.
+
+    Paths of `${file:PATH}` are relative to the policy file's folder.
+    """
+    expansion = _Expansion(document, environ)
+    value = expansion.of(document.value, ())
+    literals = list(_literal_secrets(document))
+    return Document(value, document.places), [*literals, *expansion.problems]
+
+
+def holds_reference(text: str | None) -> bool:
+    """Whether this text, as written, stands for something else."""
+    return text is not None and any(m[1] is not None for m in _PIECE.finditer(text))
+
+
+@dataclass(slots=True)
+class _Expansion:
+    document: Document
+    environ: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def of(self, value: object, path: KeyPath) -> object:
+        match value:
+            case dict():
+                return {key: self.of(v, (*path, key)) for key, v in value.items()}
+            case list():
+                return [self.of(v, (*path, i)) for i, v in enumerate(value)]
+            case str() if "${" in value:
+                return self._text(value, path)
+            case _:
+                return value
+
+    def _text(self, text: str, path: KeyPath) -> str:
+        unset: dict[str, None] = {}  # a set that keeps its order
+        before = len(self.problems)
+
+        def replaced(match: re.Match[str]) -> str:
+            if match[0] == "$${":
+                return "${"
+            name = match[1] or ""
+            if name.startswith("file:"):
+                return self._file(name.removeprefix("file:"), path)
+            if not _NAME.fullmatch(name):
+                message = "holds a ${ that begins no reference"
+                remedy = "Write ${NAME} or ${file:PATH}; $${ stands for a plain ${."
+                self._complain(path, message, remedy)
+            elif not self.environ.get(name):
+                unset[name] = None
+            return self.environ.get(name, "")
+
+        expanded = _PIECE.sub(replaced, text)
+        if unset:
+            subject = "variable" if len(unset) == 1 else "variables"
+            verb = "is unset or empty" if len(unset) == 1 else "are unset or empty"
+            message = f"the environment {subject} {listed(unset)} {verb}"
+            self._complain(path, message, "Set it before starting the gateway.")
+        return expanded if len(self.problems) == before else text
+
+    def _file(self, name: str, path: KeyPath) -> str:
+        file = Path(self.document.place(path).file).parent / name
+        why_not = None
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(SECRET_FILE_BYTES_MAX + 1)
+            text = content.decode().removesuffix("\n").removesuffix("\r")
+        except OSError as error:
+            why_not = error.strerror or "no reason given"
+        except ValueError:  # undecodable, or a path that can be none
+            why_not = "not UTF-8 text"
+        else:
+            if len(content) > SECRET_FILE_BYTES_MAX:
+                why_not = f"more than {SECRET_FILE_BYTES_MAX} bytes"
+            elif not text:
+                why_not = "empty"
+            else:
+                return text
+        message = f"the file {name} cannot be used: {why_not}"
+        self._complain(path, message, "Correct the path, or what the file holds.")
+        return ""
+
+    def _complain(self, path: KeyPath, message: str, remedy: str) -> None:
+        self.problems.append(self.document.problem(path, message, remedy))
+
+
+def _literal_secrets(document: Document) -> Iterator[Problem]:
+    """Credentials that stand in the file itself. They are not quoted, of course."""
+    root, message = document.value, "holds a literal secret"
+    remedy = "Write ${NAME} and set NAME in the environment, or ${file:PATH}."
+    for path, value in find(root, ("providers", "*", "api_key")):
+        if not _is_one_reference(value):
+            yield document.problem(path, message, remedy)
+    for path, value in find(root, ("access_keys", "*", "key")):
+        if not _is_one_reference(value):
+            remedy_too = "Write ${NAME}, or `sha256:` and the key's hash instead."
+            yield document.problem(path, message, remedy_too)
+    for path, value in find(root, ("providers", "*", "headers", "*")):
+        is_secret = str(path[-1]).lower() in SECRET_HEADERS
+        if is_secret and not holds_reference(str(value)):
+            yield document.problem(path, message, remedy)
+    for path, value in find(root, ("providers", "*", "proxy")):
+        if _LITERAL_PASSWORD.search(str(value)):
+            yield document.problem(path, "holds a literal password", remedy)
+
+
+def _is_one_reference(value: object) -> bool:
+    return isinstance(value, str) and _ONE_REFERENCE.fullmatch(value) is not None
