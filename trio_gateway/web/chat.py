@@ -1,0 +1,240 @@
+"""One `POST /v1/chat/completions`, from its first byte to its record.
+
+It speaks plain ASGI, because one coroutine must own an exchange for its whole life: a
+web framework's view has returned before its body is sent. While the exchange runs, a
+second task watches for the client's departure and cancels everything; a client that
+half-closes counts as gone.
+"""
+
+import logging
+from random import Random
+from typing import Final
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+
+from trio_gateway.failover.commands import Refuse
+from trio_gateway.failover.refusal import nothing_sent
+from trio_gateway.policy.route import AccessKey, Route
+from trio_gateway.relay.exchange import Exchange, Winner
+from trio_gateway.relay.opening import ReadyAnswer
+from trio_gateway.web import answers
+from trio_gateway.web.answers import Answer, Headers
+from trio_gateway.web.body import Reply
+from trio_gateway.web.gateway import Gateway
+from trio_gateway.web.rights import key_of, route_of
+from trio_gateway.web.visit import Visit
+from trio_gateway.wire.chat import ChatRequest, RequestError
+from trio_gateway.wire.headers import header, to_client
+
+PATH: Final = "/v1/chat/completions"
+
+# The largest body over a slow mobile uplink takes minutes; no exchange may last longer
+# than that without having begun.
+_BODY_S: Final = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+async def serve_chat(
+    gateway: Gateway,
+    scope: HTTPScope,
+    receive: ASGIReceiveCallable,
+    send: ASGISendCallable,
+) -> None:
+    """Serve one chat completion. Raises only `trio.Cancelled`, from outside.
+
+    Returning without a last body message, after the first, means that the answer
+    broke: the server must close uncleanly.
+    """
+    await _Chat(gateway, tuple(scope["headers"]), receive, send).serve()
+
+
+class _Chat:
+    """What is known of the request so far, step by step."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        headers: Headers,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+    ) -> None:
+        self._gateway = gateway
+        self._policy = gateway.policy
+        self._receive = receive
+        self._reply = Reply(send)
+        self._visit = Visit.begin(gateway, headers)
+        self._key: AccessKey | None = None
+        self._request: ChatRequest | None = None
+
+    async def serve(self) -> None:
+        key = key_of(
+            self._visit.headers,
+            self._gateway.keyring,
+            wall_now=self._visit.admitted_at,
+        )
+        self._key = key
+        if key is None:
+            await self._turn_away(answers.unauthorized())
+        elif (answer := self._judge_head()) is not None:
+            await self._turn_away(answer)
+        else:
+            with self._gateway.one_more_in_flight():
+                await self._serve(key)
+
+    async def _serve(self, key: AccessKey) -> None:
+        body = await self._read_body()
+        if body is None:
+            self._record_turned_away(status=None, detail="left before its request")
+            return
+        if isinstance(body, Answer):
+            await self._turn_away(body)
+            return
+        try:
+            entry = self._judge_body(key, body)
+        except Exception:  # noqa: BLE001 - our bug, whatever it is, is a loud 500
+            _log.exception("exchange %s failed at the door", self._visit.id)
+            entry = answers.internal_error()
+        if isinstance(entry, Answer):
+            await self._turn_away(entry)
+        else:
+            await self._exchange(*entry, key)
+
+    # At the door
+
+    def _judge_head(self) -> Answer | None:
+        """Say what is wrong before any of the body is read; None where nothing is."""
+        content_type = header(self._visit.headers, b"content-type") or b""
+        if content_type.partition(b";")[0].strip().lower() != b"application/json":
+            return answers.unsupported_media_type()
+        limit = self._policy.gateway.max_body_bytes
+        length = header(self._visit.headers, b"content-length") or b""
+        if length.isdigit() and int(length) > limit:
+            return answers.payload_too_large(limit)
+        if self._gateway.is_full:
+            dice = Random(f"{self._gateway.relay.seed}/{self._visit.id}/door")
+            return answers.refused(nothing_sent(dice), ())
+        return None
+
+    async def _read_body(self) -> bytes | Answer | None:
+        """Read all of the body; None if the client left before."""
+        limit = self._policy.gateway.max_body_bytes
+        body = bytearray()
+        with trio.move_on_after(_BODY_S):
+            while True:
+                message = await self._receive()
+                if message["type"] != "http.request":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > limit:
+                    return answers.payload_too_large(limit)
+                if not message.get("more_body", False):
+                    return bytes(body)
+        return answers.body_too_slow()
+
+    def _judge_body(
+        self, key: AccessKey, body: bytes
+    ) -> tuple[Route, ChatRequest] | Answer:
+        try:
+            self._request = request = ChatRequest.parse(body)
+        except RequestError as error:
+            return answers.wrong_request(error)
+        route = route_of(self._policy, key, request.model)
+        return route if isinstance(route, Answer) else (route, request)
+
+    async def _turn_away(self, answer: Answer) -> None:
+        self._record_turned_away(status=answer.status, detail=answer.detail)
+        await self._reply.refuse(answer, answers.identity(self._visit.request_id))
+
+    def _record_turned_away(self, *, status: int | None, detail: str) -> None:
+        self._gateway.relay.recorder(
+            self._visit.turned_away(
+                status=status,
+                detail=detail,
+                key=self._key,
+                request=self._request,
+                now=trio.current_time(),
+            )
+        )
+
+    # Inside
+
+    async def _exchange(
+        self, route: Route, request: ChatRequest, key: AccessKey
+    ) -> None:
+        exchange = Exchange(
+            self._gateway.relay, route, request, self._visit.admission(key)
+        )
+        detail = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, nursery.cancel_scope)
+                detail = await self._answer(exchange, request)
+                nursery.cancel_scope.cancel()
+        finally:
+            try:
+                exchange.conclude(status=self._reply.status, detail=detail)
+            finally:
+                await exchange.aclose()
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        """Cancel the exchange when the client leaves before its answer is out."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._reply.is_ending:
+            scope.cancel()
+
+    async def _answer(self, exchange: Exchange, request: ChatRequest) -> str | None:
+        """Settle and deliver; return why it was refused, in one of our own phrases."""
+        try:
+            match await exchange.settle():
+                case Refuse() as refuse:
+                    answer = answers.refused(refuse, exchange.attempts)
+                case Winner() as winner:
+                    await self._deliver(exchange, winner, request)
+                    return None
+        except Exception:  # noqa: BLE001 - our bug, whatever it is, is a loud 500
+            _log.exception("exchange %s failed", self._visit.id)
+            answer = answers.internal_error()
+            if self._reply.status is not None:
+                return answer.detail
+        await self._reply.refuse(answer, self._identity(exchange))
+        return answer.detail
+
+    async def _deliver(
+        self, exchange: Exchange, winner: Winner, request: ChatRequest
+    ) -> None:
+        self._reply.head = (
+            *_framing(winner, is_stream=request.is_stream),
+            *to_client(winner.stream.headers),
+            *self._identity(exchange),
+        )
+        if not request.is_stream:
+            await exchange.deliver(winner, self._reply)
+            return
+        self._gateway.metrics.stream_opened()
+        try:
+            await exchange.deliver(winner, self._reply)
+        finally:
+            self._gateway.metrics.stream_closed()
+
+    def _identity(self, exchange: Exchange) -> Headers:
+        return answers.identity(
+            self._visit.request_id,
+            target=exchange.target,
+            attempts=len(exchange.attempts),
+        )
+
+
+def _framing(winner: Winner, *, is_stream: bool) -> Headers:
+    fields = [(b"content-type", b"application/json")]
+    if is_stream:
+        fields = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),  # or nginx holds events back
+        ]
+    if isinstance(winner.opening, ReadyAnswer):
+        fields.append((b"content-length", b"%d" % len(winner.opening.body)))
+    return tuple(fields)
