@@ -42,7 +42,7 @@ async def pump(
     """
     passage = answer.passage
     data = answer.held
-    content_at = trio.current_time()
+    silence_s = 0.0  # waited for content, the client's own slowness left out
     while True:
         if data and (stalled := await _send(client, data, clocks)):
             return stalled
@@ -50,7 +50,8 @@ async def pump(
             return await _finish(client, clocks)
         if passage.broken:
             return await _break(client, passage.broken, clocks)
-        received = await _receive(body, clocks, content_at=content_at)
+        asked_at = trio.current_time()
+        received = await _receive(body, clocks, silence_s=silence_s)
         if isinstance(received, Failure) or not received:
             if passage.is_whole:
                 return await _finish(client, clocks)
@@ -58,8 +59,9 @@ async def pump(
             return await _break(client, ended, clocks)
         tokens = passage.tokens
         data = passage.feed(received)
+        silence_s += trio.current_time() - asked_at
         if passage.tokens != tokens:
-            content_at = trio.current_time()
+            silence_s = 0.0
 
 
 async def send_whole(body: bytes, client: Client, clocks: Clocks) -> Failure | None:
@@ -67,9 +69,9 @@ async def send_whole(body: bytes, client: Client, clocks: Clocks) -> Failure | N
     return await _send(client, body, clocks) or await _finish(client, clocks)
 
 
-async def _receive(body: Body, clocks: Clocks, *, content_at: float) -> bytes | Failure:
-    now = trio.current_time()
-    idle_by = min(now + clocks.idle_s, content_at + _HEARTBEATS_EXTEND * clocks.idle_s)
+async def _receive(body: Body, clocks: Clocks, *, silence_s: float) -> bytes | Failure:
+    left_s = _HEARTBEATS_EXTEND * clocks.idle_s - silence_s
+    idle_by = trio.current_time() + min(clocks.idle_s, left_s)
     with clocks.curfew.until(min(idle_by, clocks.total_by)) as wait:
         return await body.receive()
     assert wait.cancelled_caught

@@ -1,0 +1,215 @@
+"""After the commit point: whole events only, and an honest ending."""
+
+import pytest
+import trio
+
+from tests.factories import a_route, with_timeouts
+from tests.relay.driver import (
+    DONE,
+    GOOD_EVENTS,
+    ROLE,
+    FakeClient,
+    Run,
+    a_request,
+    a_run,
+    a_stream,
+    an_event,
+    events_in,
+)
+from trio_gateway.chaos.script import Behaviour, Ending, Script
+from trio_gateway.chaos.upstream import ScriptedUpstream
+from trio_gateway.failover.failures import FailureClass
+from trio_gateway.relay.record import Outcome
+
+RECORDED = b"".join(
+    (
+        ROLE,
+        b": keep-alive\n\n",
+        an_event("Grüße"),
+        an_event("\\u2028 and \\n"),
+        an_event("東京"),
+        an_event(finish="stop"),
+        b'data: {"choices":[],"usage":{"total_tokens":9}}\n\n',
+        DONE,
+    )
+)
+FINISHED_AT = RECORDED.index(b'data: {"choices":[],"usage"')
+
+
+def shows_a_break(run: Run) -> bool:
+    events = events_in(run.client.received)
+    last = events[-1]
+    assert isinstance(last, dict)
+    return (
+        last["error"]["code"] == "stream_interrupted"
+        and "[DONE]" not in events
+        and not run.client.is_finished
+    )
+
+
+@pytest.mark.parametrize("ending", [Ending.CLEAN, Ending.CUT, Ending.RESET])
+async def test_a_stream_cut_at_any_byte_never_passes_as_whole(
+    ending: Ending, autojump_clock: trio.testing.MockClock
+) -> None:
+    for k in range(len(RECORDED)):
+        behaviour = a_stream(RECORDED[:k], ending=ending)
+        run = await a_run(a_route("a", attempts_max=1), a=[behaviour]).go()
+        if run.refuse is not None:
+            assert run.client.received == b"", "no byte before the commit point"
+        elif k < FINISHED_AT:
+            assert shows_a_break(run), RECORDED[:k]
+            assert run.record.outcome is Outcome.INTERRUPTED
+        else:
+            assert run.client.is_finished, "a cut after the last word loses no text"
+            assert RECORDED.startswith(run.client.received)
+            assert run.record.outcome is Outcome.COMPLETED
+
+
+async def test_however_a_stream_is_sliced_it_passes_byte_for_byte(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for size in (1, 2, 7, 64):
+        pieces = [RECORDED[i : i + size] for i in range(0, len(RECORDED), size)]
+        run = await a_run(a_route("a"), a=[a_stream(*pieces)]).go()
+        assert run.client.received == RECORDED
+        assert run.client.is_finished
+
+
+BREAKS: dict[str, Behaviour] = {
+    "an error event": a_stream(
+        ROLE, an_event("x"), b'data: {"error": {"message": "sk-secret"}}\n\n', DONE
+    ),
+    "an event that is no JSON": a_stream(an_event("x"), b"data: {half\n\n", DONE),
+    "[DONE] before the finish": a_stream(an_event("x"), DONE),
+    "silence": a_stream(an_event("x"), ending=Ending.HANG),
+    "heartbeats without end": a_stream(
+        an_event("x"), *[b": ping\n\n"] * 100, gap_s=5.0, ending=Ending.HANG
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+async def test_a_stream_that_breaks_ends_visibly_and_dials_nobody(
+    name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    run = await a_run(a_route("ab"), a=[BREAKS[name]], b=[a_stream()]).go()
+
+    assert shows_a_break(run)
+    assert b"sk-secret" not in run.client.received
+    assert run.failure is not None
+    assert run.failure.kind is FailureClass.INTERRUPTED
+    assert len(run.upstream.calls) == 1
+    assert run.upstream.left_open == []
+
+
+async def test_heartbeats_alone_extend_the_idle_limit_three_times_at_most(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+    await a_run(a_route("a"), a=[BREAKS["heartbeats without end"]]).go()
+    assert trio.current_time() - began == pytest.approx(95.0, abs=1.0)
+
+
+async def test_every_choice_must_finish(autojump_clock: trio.testing.MockClock) -> None:
+    half = (
+        an_event("a"),
+        an_event("b", index=1),
+        an_event(finish="stop"),
+    )
+    run = a_run(a_route("a"), a=[a_stream(*half, ending=Ending.EOF)])
+    await run.go(a_request(n=2))
+    assert shows_a_break(run)
+
+    whole = (*half, an_event(finish="stop", index=1), DONE)
+    run = a_run(a_route("a"), a=[a_stream(*whole)])
+    await run.go(a_request(n=2))
+    assert run.client.is_finished
+
+
+async def test_nothing_passes_after_done(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    run = await a_run(a_route("a"), a=[a_stream(*GOOD_EVENTS, DONE, b"x")]).go()
+
+    assert run.client.received == b"".join(GOOD_EVENTS)
+    assert run.client.is_finished
+
+
+async def test_an_upstream_that_lingers_after_done_keeps_nobody(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+
+    run = await a_run(a_route("a"), a=[a_stream(ending=Ending.HANG)]).go()
+
+    assert run.client.is_finished
+    assert trio.current_time() - began < 0.1
+    assert run.upstream.left_open == []
+
+
+async def test_the_total_deadline_ends_a_stream_visibly(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    route = a_route("a", timeouts=with_timeouts(total_s=50.0))
+    drip = a_stream(*[an_event("x")] * 100, gap_s=1.0)
+    began = trio.current_time()
+
+    run = await a_run(route, a=[drip]).go()
+
+    assert shows_a_break(run)
+    assert trio.current_time() - began == pytest.approx(50.0)
+
+
+async def test_a_client_that_stops_reading_frees_the_upstream(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+
+    run = await a_run(a_route("a"), client=FakeClient(slow_s=1e6), a=[a_stream()]).go()
+
+    assert trio.current_time() - began == pytest.approx(30.0)
+    assert run.record.outcome is Outcome.CANCELLED
+    assert run.record.detail == "the client stopped reading"
+    assert run.upstream.left_open == []
+
+
+async def test_a_slow_client_is_not_mistaken_for_a_silent_upstream(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    route = a_route("a", timeouts=with_timeouts(idle_s=1.0))
+
+    run = await a_run(route, client=FakeClient(slow_s=20.0), a=[a_stream()]).go()
+
+    assert run.client.is_finished
+    assert run.client.received == b"".join(GOOD_EVENTS)
+
+
+async def test_a_drain_that_runs_out_ends_open_streams_visibly(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    run = a_run(a_route("a"), a=[a_stream(an_event("x"), ending=Ending.HANG)])
+    began = trio.current_time()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run.go)
+        await trio.sleep(1.0)
+        run.relay.curfew.set(trio.current_time() + 2.0)
+
+    assert shows_a_break(run)
+    assert run.record.detail == "the gateway is ending"
+    assert trio.current_time() - began == pytest.approx(3.0)
+
+
+async def test_a_drain_that_runs_out_refuses_what_has_no_answer_yet(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    run = Run(a_route("ab"), ScriptedUpstream(lambda _: Script(head_after_s=10.0)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run.go)
+        await trio.sleep(1.0)
+        run.relay.curfew.set(trio.current_time())
+
+    assert run.refuse is not None
+    assert run.refuse.is_retry_welcome
+    assert run.upstream.left_open == []
