@@ -84,6 +84,11 @@ class Place:
     connect: Connect
     connections: int = 0
     connections_open: int = 0
+    closed: trio.Event = field(default_factory=trio.Event)
+
+    async def wait_all_closed(self) -> None:
+        while self.connections_open:
+            await self.closed.wait()
 
     async def serve(
         self, serve: Serve, trust: ssl.SSLContext | None, stream: trio.abc.Stream
@@ -100,6 +105,8 @@ class Place:
             pass  # the client left, or we reset
         finally:
             self.connections_open -= 1
+            self.closed.set()
+            self.closed = trio.Event()
             await trio.aclose_forcefully(stream)
 
 

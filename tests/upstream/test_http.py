@@ -248,6 +248,29 @@ async def test_an_answer_before_the_whole_request_was_read_is_an_answer(
         assert pooled(upstream) == 0  # out of step: not used again
 
 
+async def test_a_provider_waits_for_a_reader_that_does_not_read(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    sent = 0
+
+    async def serve(peer: Peer) -> None:
+        nonlocal sent
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\n")
+        for _ in range(500):
+            await peer.send(b"x" * 10_000)
+            sent += 10_000
+
+    async with (
+        in_memory(serve) as place,
+        HttpUpstream(connect=place.connect) as upstream,
+    ):
+        stream = await upstream.open(a_call(place.base_url))
+        await trio.sleep(10)
+        assert sent < 300_000
+        assert await whole(stream) == b"x" * 5_000_000
+
+
 # Connections
 
 
@@ -525,6 +548,7 @@ async def test_a_stream_is_closed_also_inside_a_cancelled_scope(
         with trio.CancelScope() as scope:
             scope.cancel()
             await stream.aclose()
+        assert not scope.cancelled_caught  # nothing was left undone
         assert pooled(upstream) == 0
         await trio.testing.wait_all_tasks_blocked()
         assert place.connections_open == 0

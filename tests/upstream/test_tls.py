@@ -152,6 +152,48 @@ async def test_a_cancellation_over_tls_leaves_no_connection(
             assert pooled(upstream) == place.connections_open == 0
 
 
+class Noticed(trio.abc.SendStream):
+    """A stream that tells how often something was sent on it."""
+
+    def __init__(self, stream: trio.abc.Stream, on_send: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._on_send = on_send
+        self._sends = 0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+        self._sends += 1
+        self._on_send(self._sends)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def test_a_cancellation_in_the_instant_of_the_handshakes_end_leaves_nothing(
+    autojump_clock: trio.testing.MockClock, authority: Authority
+) -> None:
+    async with in_memory(silence, trust=authority.server) as place:
+        scope = trio.CancelScope()
+
+        def on_send(count: int) -> None:
+            if count == 2:  # our hello, our end of the handshake
+                scope.cancel()
+
+        async def connect(host: str, port: int) -> trio.abc.Stream:
+            stream = await place.connect(host, port)
+            return trio.StapledStream(Noticed(stream, on_send), stream)
+
+        async with HttpUpstream(connect=connect) as upstream:
+            with scope:
+                await upstream.open(a_call(place.base_url, ca_file=authority.ca_file))
+            await trio.sleep(1)
+            assert scope.cancelled_caught
+            assert pooled(upstream) == place.connections_open == 0
+
+
 # Through a proxy
 
 
@@ -252,6 +294,22 @@ async def test_a_proxy_that_opens_no_tunnel_is_a_failed_connect(
             assert outcome == Failure(FailureClass.CONNECT, "refused by the proxy")
             assert pooled(upstream) == 0
         nursery.cancel_scope.cancel()
+
+
+async def test_a_proxy_that_hangs_is_left_at_the_connect_limit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        in_memory(silence) as proxy,
+        HttpUpstream(connect=proxy.connect) as upstream,
+    ):
+        limit = trio.current_time() + 2
+        call = a_call("https://x.test", proxy=proxy.base_url, connect_by=limit)
+        outcome = await upstream.open(call)
+        assert outcome == Failure(FailureClass.CONNECT, "connect timeout")
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == limit
+        assert pooled(upstream) == proxy.connections_open == 0
 
 
 async def test_failed_tls_inside_a_tunnel_leaves_nothing_behind(
