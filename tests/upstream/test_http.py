@@ -464,6 +464,18 @@ async def test_a_connection_made_in_the_instant_of_a_cancellation_is_closed(
             assert pooled(upstream) == place.connections_open == 0
 
 
+async def test_a_host_that_no_name_server_knows_is_a_failure_to_connect(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        in_memory(silence) as place,
+        HttpUpstream(connect=place.connect) as upstream,
+    ):
+        outcome = await upstream.open(a_call("http://nowhere.test"))
+        assert outcome == Failure(FailureClass.CONNECT, "name not resolved")
+        assert pooled(upstream) == 0
+
+
 async def test_a_connect_that_hangs_ends_at_its_limit(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
