@@ -19,10 +19,8 @@ from trio_gateway.wire.errors import error_body
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# An upstream's message names what is wrong, and sometimes quotes the whole request.
-_MESSAGE_CHARS_MAX: Final = 4000
-# Its code, type or param is a word; a slug that is longer is nobody's slug.
-_WORD_CHARS_MAX: Final = 200
+# A slug that is longer is nobody's, and neither an answer nor a record is to be filled.
+_SLUG_CHARS_MAX: Final = 200
 
 # Some of OpenAI's clients choose their exception by `type`. Where it is not listed, it
 # is the client's error below 500, and ours from there on.
@@ -183,9 +181,9 @@ def identity(
     )
 
 
-def shortened(word: str) -> str:
-    """A client's or an upstream's word, no longer than a word needs to be."""
-    return word[:_WORD_CHARS_MAX]
+def shortened(slug: str) -> str:
+    """A slug that a client asked for, fit to be repeated."""
+    return slug[:_SLUG_CHARS_MAX]
 
 
 def _passed_on(failure: Failure, details: object) -> Answer:
@@ -195,13 +193,12 @@ def _passed_on(failure: Failure, details: object) -> Answer:
     """
     said = failure.said or UpstreamError("Bad Request", code="bad_request")
     status = failure.status or 400
-    code = said.code
     return _error(
         status if 400 <= status < 500 else 400,
-        shortened(code) if isinstance(code, str) else code,
-        said.message[:_MESSAGE_CHARS_MAX],
-        type=None if said.type is None else shortened(said.type),
-        param=None if said.param is None else shortened(said.param),
+        said.code,
+        said.message,
+        type=said.type,
+        param=said.param,
         details=details,
         detail=failure.cause,
     )
