@@ -110,7 +110,7 @@ class ScriptedUpstream:
             case Refusal.RESET:
                 return Failure(FailureClass.RESET, "connection reset")
             case Refusal.SILENCE:
-                await trio.sleep_forever()
+                return await trio.sleep_forever()
             case _:
                 assert_never(behaviour)
 
@@ -162,7 +162,7 @@ class ScriptedStream:
             case Ending.RESET:
                 return self._end(Failure(FailureClass.INTERRUPTED, "connection reset"))
             case Ending.HANG:
-                await trio.sleep_forever()
+                return await trio.sleep_forever()
             case _:
                 assert_never(self._ending)
 
