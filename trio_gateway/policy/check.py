@@ -110,7 +110,7 @@ def _access_keys(written: model.PolicySection, document: Document) -> Iterator[P
             continue
         first = by_name.setdefault(key.name, path)
         if first != path:
-            message = f'the name "{key.name}" is taken'
+            message = "another key has this name"
             yield _second(document, (*path, "name"), first, message)
         first = by_digest.setdefault(access_digest(key), path)
         if first != path:
@@ -128,7 +128,7 @@ def _repeated_targets(
         for path, target in located:
             first = seen.setdefault(target.id, path)
             if first != path:
-                message = f"the target {target.id} is in this list already"
+                message = "this target is in the list already"
                 remedy = "Delete it; `attempts.same_target` tries a target again."
                 yield _second(document, path, first, message, remedy)
 
@@ -204,8 +204,8 @@ def _two_healths(written: model.PolicySection, document: Document) -> Iterator[P
             )
             if not is_same:
                 message = (
-                    f"the target {target.id} has another circuit_breaker or "
-                    "max_concurrency elsewhere"
+                    "this target has another circuit_breaker or max_concurrency "
+                    "elsewhere"
                 )
                 remedy = "Write the same at both, or write it on the provider."
                 yield _second(document, path, first_path, message, remedy)

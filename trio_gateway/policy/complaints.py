@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from trio_gateway.policy import model
 from trio_gateway.policy.document import Document, KeyPath, Place
+from trio_gateway.policy.fields import ALTERNATIVES
 from trio_gateway.policy.problems import Problem, did_you_mean, listed
 from trio_gateway.policy.quantities import QuantityError
 from trio_gateway.policy.references import holds_reference
@@ -76,21 +77,37 @@ MISPLACED: Final[Mapping[tuple[type[model.Section], str], str]] = {
 }
 
 
-def complaints(error: ValidationError, document: Document) -> Iterator[Problem]:
-    """Every error of a validation, with its place."""
-    for details in error.errors(include_url=False, include_input=False):
-        yield _complaint(details, document)
+def unknown_keys(error: ValidationError, document: Document) -> Iterator[Problem]:
+    """The keys that should not be there, whatever stands behind them."""
+    for details in _errors(error):
+        if details["type"] == "extra_forbidden":
+            path = _path(details)
+            yield document.problem(path, *_unknown(path))
 
 
-def _complaint(details: ErrorDetails, document: Document) -> Problem:
-    # Alternatives of a union and pydantic's "[key]" stand among the keys.
-    loc = details["loc"]
-    path: KeyPath = tuple(s for s in loc if not str(s).startswith(":") and s != "[key]")
-    kind, context = details["type"], details.get("ctx", {})
+def wrong_values(error: ValidationError, document: Document) -> Iterator[Problem]:
+    """Values that are missing or not what their key may hold."""
+    for details in _errors(error):
+        if details["type"] != "extra_forbidden":
+            yield _wrong_value(details, document)
+
+
+def _errors(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)
+
+
+def _path(details: ErrorDetails) -> KeyPath:
+    """The keys of an error, without the alternatives of unions among them."""
+    *above, last = details["loc"]
+    kept = [step for step in above if step not in ALTERNATIVES]
+    is_key = last != "[key]" and last not in ALTERNATIVES
+    return (*kept, last) if is_key or details["type"] == "extra_forbidden" else (*kept,)
+
+
+def _wrong_value(details: ErrorDetails, document: Document) -> Problem:
+    path, kind, context = _path(details), details["type"], details.get("ctx", {})
     if kind == "missing":
         return document.problem(path, *_missing(path))
-    if kind == "extra_forbidden":
-        return document.problem(path, *_unknown(path))
     path = document.written_part(path)
     if kind == "value_error":
         return document.problem(path, *_refused(context["error"], path, document))
@@ -122,7 +139,7 @@ def _refused(error: Exception, path: KeyPath, document: Document) -> Words:
     assert isinstance(error, QuantityError), "the model has no other checks"
     if holds_reference(document.place(path).text):
         return f"expands to what is not {error.wanted}", error.form
-    return f"{error.given} is not {error.wanted}", error.remedy
+    return error.message, error.remedy
 
 
 def _ill_formed(
@@ -131,11 +148,13 @@ def _ill_formed(
     """The value has the wrong type or is out of bounds."""
     key = next((s for s in reversed(path) if isinstance(s, str)), "")
     if kind in _CHOICES and key in ALLOWED:
-        return "has a value that it cannot have", ALLOWED[key]
+        return "cannot have this value", ALLOWED[key]
     if kind == "string_type":
         return _not_text(path, document.place(path))
+    if kind == "too_short" and key in NEEDED:
+        return "is empty", NEEDED[key]
     form = _FORMS.get(kind)
-    return form(context) if form else ("has a value that it cannot have", "Change it.")
+    return form(context) if form else ("cannot have this value", "Change it.")
 
 
 def _not_text(path: KeyPath, place: Place) -> Words:

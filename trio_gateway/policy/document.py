@@ -22,6 +22,9 @@ NODES_MAX: Final = 100_000
 # The format is eight levels deep; `overrides` may add JSON of their own.
 DEPTH_MAX: Final = 50
 
+# Longer keys are clipped in reports.
+KEY_SHOWN_MAX: Final = 100
+
 _TAG: Final = "tag:yaml.org,2002:"
 _KINDS: Final = {
     _TAG + "bool": "an on/off value",
@@ -47,7 +50,7 @@ class Place:
 class Document:
     """What the files say, and where they say it."""
 
-    value: object
+    value: Mapping[str, object]
     places: Mapping[KeyPath, Place]
 
     def place(self, path: KeyPath) -> Place:
@@ -68,24 +71,29 @@ class Document:
 
 
 def key_text(path: KeyPath) -> str:
-    """`models.chat.targets[0].provider`."""
-    steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in path)
+    """`models.chat.targets[0].provider`, in one line whatever the keys are."""
+    steps = (f"[{s}]" if isinstance(s, int) else f".{_shown(s)}" for s in path)
     return "".join(steps).removeprefix(".")
 
 
+def _shown(key: str) -> str:
+    clipped = key if len(key) <= KEY_SHOWN_MAX else key[:KEY_SHOWN_MAX] + "..."
+    return clipped if clipped.isprintable() else repr(clipped)
+
+
 def find(value: object, pattern: KeyPath) -> Iterator[tuple[KeyPath, object]]:
-    """What stands at a path; `*` in it stands for every key and every index."""
+    """What stands at a path; `*` in it is every name, `#` every index of a list."""
     if not pattern:
         yield (), value
         return
     step, rest = pattern[0], pattern[1:]
     children: Iterable[tuple[str | int, object]] = ()
-    if isinstance(value, dict):
-        children = value.items()
-    elif isinstance(value, list):
-        children = enumerate(value)
+    if isinstance(value, list):
+        children = enumerate(value) if step == "#" else ()
+    elif isinstance(value, Mapping):
+        children = value.items() if step == "*" else [(step, value.get(step))]
     for key, child in children:
-        if step in ("*", key):
+        if child is not None:
             for path, found in find(child, rest):
                 yield (key, *path), found
 
@@ -116,6 +124,10 @@ def read_document(file: str, content: bytes) -> tuple[Document | None, list[Prob
     except _EndlessError:
         message = "expands to far more values than it has lines"
         remedy = "Write out what its aliases (`*name`) stand for."
+        return None, [Problem(file, 1, 1, "", message, remedy)]
+    if not isinstance(value, dict):
+        message = "must be a mapping"
+        remedy = "Begin with `version: 1`, and write `key: value` pairs under it."
         return None, [Problem(file, 1, 1, "", message, remedy)]
     return Document(value, builder.places), builder.problems
 
@@ -203,7 +215,7 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str":
             return str(node.value)
         if isinstance(node, yaml.ScalarNode) and node.tag in _KINDS:
-            message = f"the key {node.value} is {_KINDS[node.tag]} to YAML"
+            message = f"the key {_shown(node.value)} is {_KINDS[node.tag]} to YAML"
             remedy = f'Put it in quotes: "{node.value}".'
         else:
             message, remedy = "a key must be text", "Write one name before the colon."
@@ -291,9 +303,21 @@ def _explained(said: str, around: str) -> tuple[str, str]:
     traps = {
         "'\\t'": ("a tab stands here, and YAML allows none", "Indent with spaces."),
         "undefined alias": (said, "Define it first: `&name` before `*name`."),
-        "single document": (
+        "another document": (
             "a second document begins here",
             "Write one document per file: delete the `---`.",
+        ),
+        "<stream end>": (
+            "the file ends inside of brackets",
+            "Close the { or [ that was opened before.",
+        ),
+        "found unexpected end of stream": (
+            "the file ends inside of quotes",
+            "Close the quotes that were opened before.",
+        ),
+        "expected <block end>": (
+            "this does not belong to the lines above it",
+            "Align it with the keys, or the dashes, of the same level.",
         ),
         "nested too deeply": (
             f"more than {DEPTH_MAX} values stand inside each other",

@@ -12,8 +12,8 @@ from typing import Final
 from pydantic import ValidationError
 
 from trio_gateway.policy.check import check
-from trio_gateway.policy.complaints import complaints
-from trio_gateway.policy.document import Document, KeyPath, read_document
+from trio_gateway.policy.complaints import unknown_keys, wrong_values
+from trio_gateway.policy.document import Document, read_document
 from trio_gateway.policy.merge import merge
 from trio_gateway.policy.model import PolicySection
 from trio_gateway.policy.problems import PolicyError, Problem, Report
@@ -113,36 +113,39 @@ def read_policy(
 
     document, problems = merge(documents, root=root)
     report.extend(problems)
-    document, problems = expand(document, environ)
-    report.extend(problems)
-    written, problems = _validated(document)
-    report.extend(problems)
+    document, missing = expand(document, environ)
+    written, error = _validated(document)
+    if error is not None:
+        report.extend(unknown_keys(error, document))
+    report.extend(missing)
+    if error is not None:
+        report.extend(wrong_values(error, document))
     report.extend([*check(written, document), *not_supported_yet(document)])
     report.raise_if_any()
     return written
 
 
-def _validated(document: Document) -> tuple[PolicySection, list[Problem]]:
-    """The sections; where some are not sound, the rest, and what is wrong with them."""
+def _validated(document: Document) -> tuple[PolicySection, ValidationError | None]:
+    """The sections; where some are not sound, the others, and what was found."""
     try:
-        return PolicySection.model_validate(document.value), []
+        return PolicySection.model_validate(document.value), None
     except ValidationError as error:
-        problems = list(complaints(error, document))
         unsound = {details["loc"][:2] for details in error.errors(include_input=False)}
-    return PolicySection.model_validate(_without(document.value, unsound)), problems
+        sound = _without(document.value, unsound)
+        return PolicySection.model_validate(sound), error
 
 
-def _without(value: object, unsound: set[KeyPath]) -> dict[str, object]:
+def _without(
+    value: Mapping[str, object], unsound: set[tuple[str | int, ...]]
+) -> dict[str, object]:
     """The policy less the entries of `providers` and `models` that cannot be used.
 
     Of the other sections, nothing is left if anything in them is wrong.
     """
-    assert isinstance(value, dict), "merging makes a mapping"
     sound: dict[str, object] = {}
     for section, entries in value.items():
         bad = {path for path in unsound if path[0] == section}
-        is_by_name = section in ("providers", "models") and isinstance(entries, dict)
-        if is_by_name:
+        if section in ("providers", "models") and isinstance(entries, dict):
             sound[section] = {
                 name: entry
                 for name, entry in entries.items()

@@ -30,17 +30,13 @@ class _Whole:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, document: Document) -> None:
-        if not isinstance(document.value, dict):
-            remedy = "Begin with `version: 1`, and write `key: value` pairs under it."
-            self._complain(document, (), "must be a mapping", remedy)
-            return
         version = document.value.get("version", 1)
         if "version" not in document.value:
             remedy = "Write `version: 1` at the top of the file."
             self._complain(document, ("version",), "is missing", remedy)
         elif version != 1 or isinstance(version, bool):
             remedy = "Write `version: 1`: this gateway reads no other."
-            message = "has a value that it cannot have"
+            message = "cannot have this value"
             self._complain(document, ("version",), message, remedy)
         self.value["version"] = 1
         for section, value in document.value.items():

@@ -1,68 +1,56 @@
-"""The format of a policy file: every key that may be written, and what it may hold.
+"""The format of a policy file: every key that may be written, and where.
 
 What a key means when it is absent is not said here but in `defaults`: an absent key is
 None, so that `resolve` can tell what was written and inherit the rest.
 """
 
-import json
-from datetime import UTC, date, datetime, time
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    JsonValue,
-    PlainValidator,
-    SecretStr,
     Tag,
-    WithJsonSchema,
     model_validator,
 )
 
-from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy import texts
 from trio_gateway.policy.defaults import ATTEMPTS_CEILING
-from trio_gateway.policy.problems import did_you_mean, listed
-from trio_gateway.policy.quantities import (
-    DURATION_PATTERN,
-    SIZE_PATTERN,
-    parse_duration,
-    parse_share,
-    parse_size,
+from trio_gateway.policy.fields import (
+    COUNT_MAX,
+    LIST,
+    MAPPING,
+    NUMBER,
+    WORD,
+    BaseUrl,
+    Count,
+    Credential,
+    Duration,
+    HeaderName,
+    HeaderText,
+    Label,
+    Moment,
+    Mover,
+    Overrides,
+    ProviderName,
+    ProxyUrl,
+    Sha256,
+    Share,
+    Size,
+    Slug,
+    Word,
+    by_shape,
+    hard_alone,
+    off_is_a_word,
+    on_or_off,
 )
 from trio_gateway.policy.texts import TextError
-
-# Nobody counts higher by hand; it keeps numbers within what other tools can hold.
-COUNT_MAX: Final = 1_000_000
-
-# These never move on to another target, whatever a policy says; each with the reason.
-FIXED_FAILURES: Final = {
-    FailureClass.INTERRUPTED: "after the commit point nothing is tried again",
-    FailureClass.CANCELLED: "nobody waits for the answer any more",
-    FailureClass.CONTEXT_LENGTH: "it moves on to `context_length_fallback` alone",
-}
-
-
-# Request fields that `overrides` may not set, and who sets them.
-DECIDED_FIELDS: Final = {"model": "the target's `model`", "stream": "the client"}
 
 
 class Section(BaseModel):
     """A mapping of the file. Unknown keys and near-miss types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-# Which alternative of a key a value belongs to, by its shape. The names of alternatives
-# stand among the keys in pydantic's errors; the colon tells them apart.
-WORD: Final = ":word"
-NUMBER: Final = ":number"
-LIST: Final = ":list"
-MAPPING: Final = ":mapping"
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -74,125 +62,6 @@ def _ordered(
     if first is not None and most is not None and first > most:
         raise TextError(f"{name} is longer than max", f"Lower {name}, or raise max.")
     return section
-
-
-def _by_shape(*, otherwise: str, **shapes: type) -> Discriminator:
-    def choose(value: object) -> str:
-        for name, shape in shapes.items():
-            if isinstance(value, shape):
-                return f":{name}"
-        return otherwise
-
-    return Discriminator(choose)
-
-
-def _off_is_a_word(value: object) -> object:
-    return "off" if value is False else value
-
-
-def _on_or_off(value: object) -> object:
-    match value:
-        case "on":
-            return True
-        case "off":
-            return False
-        case _:
-            return value
-
-
-def _hard_alone(value: object) -> object:
-    return value if isinstance(value, dict) else {"hard": value}
-
-
-def _moment(value: object) -> datetime:
-    """A date (its first moment) or a time of day, UTC where no zone is written."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            value = None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    if not isinstance(value, datetime):
-        remedy = "Write a date such as 2027-01-31, or 2027-01-31T12:00:00Z."
-        raise TextError("is not a date", remedy)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _mover(value: object) -> FailureClass | int:
-    """A failure class or a status code that moves on to the next target."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 300 <= value <= 599:
-            message = "is not a status code of a failure"
-            raise TextError(message, "Write one from 300 to 599.")
-        return value
-    movers = [kind for kind in FailureClass if kind not in FIXED_FAILURES]
-    if value in movers:
-        return FailureClass(str(value))
-    if value in list(FIXED_FAILURES):
-        reason = FIXED_FAILURES[FailureClass(str(value))]
-        raise TextError(f"never moves on: {reason}", "Take it out of the list.")
-    remedy = did_you_mean(str(value), movers)
-    remedy = remedy or f"Write a status code, or one of {listed(movers, last='or')}."
-    raise TextError("is neither a failure class nor a status code", remedy)
-
-
-def _overrides(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Fields of the request that a target sets; not those that are decided here."""
-    for name, decider in DECIDED_FIELDS.items():
-        if name in value:
-            raise TextError(f"may not set `{name}`: {decider} does", "Leave it out.")
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        message = "holds a number that JSON cannot carry"
-        raise TextError(message, "Write a finite number.") from None
-    return value
-
-
-def _one_secret(value: SecretStr) -> SecretStr:
-    texts.token(value.get_secret_value())
-    return value
-
-
-def _secret_header(value: SecretStr) -> SecretStr:
-    texts.header_text(value.get_secret_value())
-    return value
-
-
-def _secret_proxy(value: SecretStr) -> SecretStr:
-    texts.proxy_url(value.get_secret_value())
-    return value
-
-
-def _quantity_schema(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern})
-
-
-Duration = Annotated[
-    float, BeforeValidator(parse_duration), _quantity_schema(DURATION_PATTERN)
-]
-Size = Annotated[int, BeforeValidator(parse_size), _quantity_schema(SIZE_PATTERN)]
-Share = Annotated[
-    float, BeforeValidator(parse_share), WithJsonSchema({"type": ["string", "number"]})
-]
-Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
-Label = Annotated[str, AfterValidator(texts.label)]
-ProviderName = Annotated[str, AfterValidator(texts.provider_name)]
-Slug = Annotated[str, AfterValidator(texts.slug)]
-HeaderName = Annotated[str, AfterValidator(texts.header_name)]
-Credential = Annotated[SecretStr, AfterValidator(_one_secret)]
-HeaderText = Annotated[SecretStr, AfterValidator(_secret_header)]
-Moment = Annotated[
-    datetime,
-    PlainValidator(_moment),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
-Mover = Annotated[
-    FailureClass | int,
-    PlainValidator(_mover),
-    WithJsonSchema({"type": ["string", "integer"]}),
-]
 
 
 class GatewaySection(Section):
@@ -228,14 +97,14 @@ class ProviderSection(Section):
     """An entry of `providers:`, one vendor's endpoint and our credential there."""
 
     kind: Literal["openai", "azure"] = "openai"
-    base_url: Annotated[str, AfterValidator(texts.base_url)]
+    base_url: BaseUrl
     api_key: Credential | None = None
     failure_domain: ProviderName | None = None
     headers: dict[HeaderName, HeaderText] | None = None
     max_concurrency: Count | None = None
-    proxy: Annotated[SecretStr, AfterValidator(_secret_proxy)] | None = None
+    proxy: ProxyUrl | None = None
     ca_file: Label | None = None
-    api_version: Annotated[str, AfterValidator(texts.token)] | None = None
+    api_version: Word | None = None
     circuit_breaker: BreakerSection | None = None
 
 
@@ -246,7 +115,7 @@ class AccessKeySection(Section):
     org: Label | None = None
     project: Label | None = None
     key: Credential | None = None
-    sha256: Annotated[str, AfterValidator(texts.sha256_hex)] | None = None
+    sha256: Sha256 | None = None
     models: Annotated[list[str], Field(min_length=1)] | None = None
     expires: Moment | None = None
 
@@ -258,7 +127,7 @@ class PatienceSection(Section):
     hard: Duration | None = None
 
 
-Patience = Annotated[PatienceSection, BeforeValidator(_hard_alone)]
+Patience = Annotated[PatienceSection, BeforeValidator(hard_alone)]
 
 
 class TargetTimeouts(Section):
@@ -281,7 +150,7 @@ class Timeouts(TargetTimeouts):
 SameTarget = Annotated[
     Annotated[Literal["auto"], Tag(WORD)]
     | Annotated[int, Field(ge=0, le=ATTEMPTS_CEILING - 1), Tag(NUMBER)],
-    _by_shape(number=int, otherwise=WORD),
+    by_shape(number=int, otherwise=WORD),
 ]
 
 
@@ -343,16 +212,16 @@ class QueueSection(Section):
 Commit = Annotated[
     Annotated[Literal["first_token", "complete"], Tag(WORD)]
     | Annotated[CommitTokens, Tag(MAPPING)],
-    _by_shape(mapping=dict, otherwise=WORD),
+    by_shape(mapping=dict, otherwise=WORD),
 ]
 Movers = Annotated[
     Annotated[Literal["default"], Tag(WORD)] | Annotated[list[Mover], Tag(LIST)],
-    _by_shape(list=list, otherwise=WORD),
+    by_shape(list=list, otherwise=WORD),
 ]
 Hedge = Annotated[
     Annotated[Literal["off"], Tag(WORD)] | Annotated[HedgeSection, Tag(MAPPING)],
-    _by_shape(mapping=dict, otherwise=WORD),
-    BeforeValidator(_off_is_a_word),
+    by_shape(mapping=dict, otherwise=WORD),
+    BeforeValidator(off_is_a_word),
 ]
 
 
@@ -365,7 +234,7 @@ class Settings(Section):
     retry: RetrySection | None = None
     fallback_on: Movers | None = None
     max_cost_multiplier: Annotated[float, Field(ge=1, le=10)] | None = None
-    overlap: Annotated[bool, BeforeValidator(_on_or_off)] | None = None
+    overlap: Annotated[bool, BeforeValidator(on_or_off)] | None = None
     hedge: Hedge | None = None
     queue: QueueSection | None = None
 
@@ -374,9 +243,6 @@ class DefaultsSection(Settings):
     """`defaults:` what holds for every model that does not say otherwise."""
 
     circuit_breaker: BreakerSection | None = None
-
-
-Overrides = Annotated[dict[str, JsonValue], AfterValidator(_overrides)]
 
 
 class TargetSection(Section):
@@ -399,7 +265,7 @@ class TargetSection(Section):
 Tier = Annotated[list[TargetSection], Field(min_length=1)]
 TargetOrTier = Annotated[
     Annotated[TargetSection, Tag(MAPPING)] | Annotated[Tier, Tag(LIST)],
-    _by_shape(list=list, otherwise=MAPPING),
+    by_shape(list=list, otherwise=MAPPING),
 ]
 
 

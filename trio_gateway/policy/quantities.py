@@ -39,8 +39,8 @@ _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z%]*)")
 class QuantityError(ValueError):
     """A text is not the quantity that is wanted.
 
-    Its own text quotes what was given. Where that may be a secret, say `wanted` and
-    `form` instead: they quote nothing.
+    `message` and `remedy` quote what was given. Where that may be a secret, say
+    `wanted` and `form` instead: they quote nothing.
     """
 
     def __init__(
@@ -48,9 +48,10 @@ class QuantityError(ValueError):
     ) -> None:
         self.wanted = wanted
         self.form = form
-        self.given = _quoted(value)
+        given = _quoted(value)
+        self.message = f"{given} is not {wanted}" if given else f"is not {wanted}"
         self.remedy = form if instead is None else f"Write {instead}."
-        super().__init__(f"{self.given} is not {wanted}. {self.remedy}")
+        super().__init__(f"{self.message}. {self.remedy}")
 
 
 def parse_duration(value: object) -> float:
@@ -120,7 +121,8 @@ def _bare(value: object) -> str:
     return format(value, ".12g") if isinstance(value, float) else str(value)
 
 
-def _quoted(value: object) -> str:
+def _quoted(value: object) -> str | None:
+    """What was given, if it can be shown in a few characters."""
     if isinstance(value, str):
         clipped = value if len(value) <= QUOTED_MAX else value[:QUOTED_MAX] + "..."
         return f'"{clipped}"'
@@ -128,4 +130,4 @@ def _quoted(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float) and abs(value) < 1e15:
         return _bare(value)
-    return "this"
+    return None

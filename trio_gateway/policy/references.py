@@ -38,7 +38,7 @@ def expand(
     Paths of `${file:PATH}` are relative to the policy file's folder.
     """
     expansion = _Expansion(document, environ)
-    value = expansion.of(document.value, ())
+    value = {key: expansion.of(v, (key,)) for key, v in document.value.items()}
     literals = list(_literal_secrets(document))
     return Document(value, document.places), [*literals, *expansion.problems]
 
@@ -86,9 +86,9 @@ class _Expansion:
         expanded = _PIECE.sub(replaced, text)
         if unset:
             subject = "variable" if len(unset) == 1 else "variables"
-            verb = "is unset or empty" if len(unset) == 1 else "are unset or empty"
-            message = f"the environment {subject} {listed(unset)} {verb}"
-            self._complain(path, message, "Set it before starting the gateway.")
+            verb, it = ("is", "it") if len(unset) == 1 else ("are", "them")
+            message = f"the environment {subject} {listed(unset)} {verb} unset or empty"
+            self._complain(path, message, f"Set {it} before starting the gateway.")
         return expanded if len(self.problems) == before else text
 
     def _file(self, name: str, path: KeyPath) -> str:
@@ -124,7 +124,7 @@ def _literal_secrets(document: Document) -> Iterator[Problem]:
     for path, value in find(root, ("providers", "*", "api_key")):
         if not _is_one_reference(value):
             yield document.problem(path, message, remedy)
-    for path, value in find(root, ("access_keys", "*", "key")):
+    for path, value in find(root, ("access_keys", "#", "key")):
         if not _is_one_reference(value):
             remedy_too = "Write ${NAME}, or `sha256:` and the key's hash instead."
             yield document.problem(path, message, remedy_too)

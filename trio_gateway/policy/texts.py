@@ -129,8 +129,8 @@ def header_text(text: str) -> str:
 def token(text: str) -> str:
     """A credential: one word that can stand in a header field."""
     if not _VISIBLE_ASCII.fullmatch(text):
-        remedy = "Look for a space, a line end or a letter beyond ASCII in it."
-        raise TextError("expands to what no header field can carry", remedy)
+        remedy = "Look for a space, a line end or a letter beyond ASCII."
+        raise TextError("is not one word of printable ASCII", remedy)
     return text
 
 

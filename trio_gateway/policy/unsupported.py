@@ -13,9 +13,9 @@ from trio_gateway.policy.problems import Problem
 _SETTINGS: Final[tuple[KeyPath, ...]] = (("defaults",), ("models", "*"))
 _PROVIDERS: Final[tuple[KeyPath, ...]] = (("providers", "*"),)
 _TARGETS: Final[tuple[KeyPath, ...]] = (
-    ("models", "*", "targets", "*"),
-    ("models", "*", "targets", "*", "*"),
-    ("models", "*", "context_length_fallback", "*"),
+    ("models", "*", "targets", "#"),
+    ("models", "*", "targets", "#", "#"),
+    ("models", "*", "context_length_fallback", "#"),
 )
 
 
@@ -50,7 +50,7 @@ _NOT_YET: Final[
     ((("defaults",), *_PROVIDERS, *_TARGETS), ("circuit_breaker",), _always),
     (_PROVIDERS + _TARGETS, ("max_concurrency",), _always),
     (_TARGETS, ("weight",), _always),
-    ((("models", "*", "targets"),), ("*",), _is_balanced),
+    ((("models", "*", "targets"),), ("#",), _is_balanced),
 )
 
 
@@ -61,7 +61,7 @@ def not_supported_yet(document: Document) -> Iterator[Problem]:
             for path, value in find(document.value, (*place, *key)):
                 if is_refused(value):
                     name = (
-                        "balanced tiers" if key == ("*",) else ".".join(map(str, key))
+                        "balanced tiers" if key == ("#",) else ".".join(map(str, key))
                     )
                     yield document.problem(
                         path,
