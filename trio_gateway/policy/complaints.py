@@ -127,9 +127,9 @@ def _unknown(path: KeyPath) -> Words:
         if (section, key) in MISPLACED:
             return "does not belong here", MISPLACED[section, key]
         known |= dict.fromkeys(section.model_fields)
-    return "is not a known key", did_you_mean(
-        key, known
-    ) or f"Known are {listed(known)}."
+    # Inside an entry whose own name is none, we may not know what could stand here.
+    remedy = f"Known are {listed(known)}." if known else "Delete it."
+    return "is not a known key", did_you_mean(key, known) or remedy
 
 
 def _refused(error: Exception, path: KeyPath, document: Document) -> Words:
