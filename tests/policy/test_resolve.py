@@ -61,6 +61,12 @@ def the_complete_policy() -> tuple[Document, Policy]:
     return document, resolve(section, revision="r")
 
 
+def test_an_address_loses_the_slash_at_its_end() -> None:
+    section = a_section(providers={"a": {"base_url": "https://a.test/v1/"}})
+    accounts = resolve(section, revision="r").accounts
+    assert accounts["a"].base_url == "https://a.test/v1"
+
+
 def test_what_is_not_written_comes_from_the_defaults() -> None:
     route = a_route({})
     assert route.timeouts == Timeouts(
