@@ -204,7 +204,7 @@ def _with_broken_json(good: Script, asked: Asked) -> Script:
     """Break off every JSON text in its middle, but frame it well."""
     if asked.is_stream:
         return replace(good, steps=tuple(map(_with_half_its_json, good.steps)))
-    body = _body(good)
+    body = good.body
     return _instead(good, body[: len(body) // 2])
 
 
@@ -224,7 +224,7 @@ def _with_broken_events(good: Script, asked: Asked) -> Script:
 
 def _with_broken_gzip(good: Script) -> Script:
     """Compress the body, say so, and leave half of it out."""
-    packed = gzip.compress(_body(good), mtime=0)
+    packed = gzip.compress(good.body, mtime=0)
     broken = _instead(good, packed[: len(packed) // 2], content_type=_label(good))
     return replace(broken, headers=(*broken.headers, ("content-encoding", "gzip")))
 
@@ -234,10 +234,6 @@ def _instead(
 ) -> Script:
     other = plain_script(body, headers=(("content-type", content_type),))
     return replace(other, head_after_s=good.head_after_s)
-
-
-def _body(script: Script) -> bytes:
-    return b"".join(step.data for step in script.steps if isinstance(step, Send))
 
 
 def _label(script: Script) -> str:

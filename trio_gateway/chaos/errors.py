@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum, StrEnum
+from http import HTTPStatus
 from typing import Final
 
 from trio_gateway.chaos.answers import (
@@ -246,15 +247,15 @@ def error_script(
     )
 
 
-def bad_request_script(message: str) -> Script:
-    """Answer a request that cannot be read."""
+def http_error_script(status: int, message: str | None = None) -> Script:
+    """Answer what is no chat completion at all, by a status and what it means."""
     error = {
-        "message": message,
+        "message": message or HTTPStatus(status).phrase,
         "type": "invalid_request_error",
         "param": None,
         "code": None,
     }
-    return plain_script(as_json({"error": error}), status=400)
+    return plain_script(as_json({"error": error}), status=status)
 
 
 def embedded_error() -> dict[str, object]:

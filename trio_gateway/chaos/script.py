@@ -46,6 +46,19 @@ class Script:
     steps: tuple[Step, ...] = ()
     ending: Ending = Ending.CLEAN
 
+    @property
+    def declared_length(self) -> int | None:
+        """How long its own `content-length` says the body is; None without one."""
+        for name, value in self.headers:
+            if name.lower() == "content-length":
+                return int(value)
+        return None
+
+    @property
+    def body(self) -> bytes:
+        """All that its steps send."""
+        return b"".join(step.data for step in self.steps if isinstance(step, Send))
+
 
 class Refusal(Enum):
     """What happens instead of an answer."""

@@ -135,7 +135,7 @@ class ScriptedStream:
         )
         self._steps = iter(script.steps)
         self._ending = script.ending
-        self._length = declared_length(script)
+        self._length = script.declared_length
         self._due_at = trio.current_time()
         self._seen = seen
 
@@ -180,11 +180,3 @@ class ScriptedStream:
         if self._seen.state is CallState.OPEN:
             _end(self._seen, CallState.CLOSED)
         await trio.lowlevel.checkpoint()
-
-
-def declared_length(script: Script) -> int | None:
-    """Read a script's own `content-length`, in bytes; None where it has none."""
-    for name, value in script.headers:
-        if name.lower() == "content-length":
-            return int(value)
-    return None

@@ -10,7 +10,7 @@ from typing import Final
 
 from trio_gateway.chaos.answers import Asked, ChatRequest, Pace, Voice
 from trio_gateway.chaos.distortion import distort
-from trio_gateway.chaos.errors import bad_request_script
+from trio_gateway.chaos.errors import http_error_script
 from trio_gateway.chaos.faults import Effect, Fault, parse_fault
 from trio_gateway.chaos.script import Behaviour
 
@@ -46,7 +46,7 @@ class Weather:
         try:
             asked = Asked.of(request)
         except ValueError as error:
-            return bad_request_script(str(error))
+            return http_error_script(400, str(error))
         voice = Voice(provider=self.provider, seed=seed, number=number, pace=self.pace)
         return distort(self._effects_on(voice), asked, voice)
 

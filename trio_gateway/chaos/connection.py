@@ -1,0 +1,284 @@
+"""One connection to a simulated provider: reads all the time, and plays behaviours.
+
+Reading never stops while an answer is played, because a client that leaves in the
+middle of a silence says so only there. Nothing is closed while tasks still use it: a
+behaviour says how the connection is left, and that is done when all else has ended.
+"""
+
+import socket
+import struct
+from enum import Enum
+from typing import Final, Protocol, assert_never
+
+import trio
+
+from trio_gateway.chaos.errors import http_error_script
+from trio_gateway.chaos.http1 import (
+    LAST_CHUNK,
+    PIPELINED_MAX,
+    Framing,
+    HttpRequest,
+    RequestParser,
+    RequestRefusedError,
+    frame_bytes,
+    framing_of,
+    head_bytes,
+)
+from trio_gateway.chaos.network import MemoryStream
+from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
+from trio_gateway.chaos.seen import RequestEnding, SeenRequest
+
+# A connection may wait so long for its next request to be whole; longer than pools
+# keep one, so that it is they who close.
+IDLE_S: Final = 120.0
+
+# A silence lasts until the client leaves. One that never does, because its host
+# vanished, must not keep a task for ever.
+SILENCE_S: Final = 3600.0
+
+# After an error to bytes that were not read, the client gets so long to read it: a
+# socket closed with unread bytes is reset, and the error would be lost.
+LINGER_S: Final = 1.0
+
+# A close is a few system calls; over TLS, one message more.
+CLOSE_GRACE_S: Final = 1.0
+
+RECEIVE_BYTES: Final = 64 * 1024
+
+
+class Parting(Enum):
+    """How a connection is left after an answer."""
+
+    KEEP = "keep"  # it is not: the next request may come
+    CLOSE = "close"
+    CUT = "cut"  # closed without TLS's goodbye, as by a process that died
+    RESET = "reset"
+
+
+class Desk(Protocol):
+    """Where requests are written down and decided upon."""
+
+    def begin(self, request: HttpRequest) -> tuple[SeenRequest, Behaviour]:
+        """Take a request that is whole."""
+
+    def end(self, seen: SeenRequest, ending: RequestEnding) -> None:
+        """Take note of how it ended."""
+
+
+class Connection:
+    """Serves the requests of one client, one after the other."""
+
+    def __init__(self, stream: trio.abc.Stream, desk: Desk) -> None:
+        self._stream = stream
+        self._desk = desk
+        self._has_client_left = False
+        self._parting = Parting.CLOSE
+
+    async def run(self) -> None:
+        """Serve until one side ends it; leave as the last behaviour said."""
+        try:
+            async with trio.open_nursery() as nursery:
+                inbox, requests = trio.open_memory_channel[
+                    HttpRequest | RequestRefusedError
+                ](PIPELINED_MAX)
+                nursery.start_soon(self._read, inbox, nursery.cancel_scope)
+                self._parting = await self._answer_all(requests)
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.move_on_after(CLOSE_GRACE_S, shield=True):
+                await self._leave()
+
+    async def _read(
+        self,
+        inbox: trio.MemorySendChannel[HttpRequest | RequestRefusedError],
+        connection: trio.CancelScope,
+    ) -> None:
+        """Pass requests on; cancel the whole connection when the client leaves."""
+        parser = RequestParser()
+        is_refused = False
+        try:
+            while data := await self._stream.receive_some(RECEIVE_BYTES):
+                if is_refused:
+                    continue  # what follows is read only to be thrown away
+                try:
+                    for request in parser.feed(bytes(data)):
+                        inbox.send_nowait(request)
+                except RequestRefusedError as refused:
+                    is_refused = True
+                    inbox.send_nowait(refused)
+        except (trio.BrokenResourceError, trio.WouldBlock):
+            pass  # reset, or far too many requests at once: either way it is over
+        self._has_client_left = True
+        connection.cancel()
+
+    async def _answer_all(
+        self, requests: trio.MemoryReceiveChannel[HttpRequest | RequestRefusedError]
+    ) -> Parting:
+        while True:
+            with trio.move_on_after(IDLE_S) as patience:
+                request = await requests.receive()
+            if patience.cancelled_caught:
+                return Parting.CLOSE
+            if isinstance(request, RequestRefusedError):
+                await self._refuse(request)
+                return Parting.CLOSE
+            parting = await self._answer(request)
+            if parting is not Parting.KEEP:
+                return parting
+
+    async def _refuse(self, refused: RequestRefusedError) -> None:
+        """Say what is wrong with bytes that are no request; there is no log of them."""
+        error = http_error_script(refused.status)
+        head = head_bytes(error, Framing.LENGTH, keeps_alive=False)
+        bodies = [step.data for step in error.steps if isinstance(step, Send)]
+        try:
+            await self._stream.send_all(head + b"".join(bodies))
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+        except trio.BrokenResourceError:
+            return
+        await trio.sleep(LINGER_S)
+
+    async def _answer(self, request: HttpRequest) -> Parting:
+        """Play what the desk decides, and tell it how that ended."""
+        seen, behaviour = self._desk.begin(request)
+        ending = RequestEnding.STOPPED
+        try:
+            parting = await self._play(behaviour, request, seen)
+            is_proper = _is_proper(behaviour)
+            ending = RequestEnding.ANSWERED if is_proper else RequestEnding.FAULT
+        except trio.BrokenResourceError:
+            self._has_client_left = True
+            parting = Parting.CLOSE
+        finally:
+            if self._has_client_left and ending is RequestEnding.STOPPED:
+                ending = RequestEnding.CLIENT_LEFT
+            self._desk.end(seen, ending)
+        return parting
+
+    async def _play(
+        self, behaviour: Behaviour, request: HttpRequest, seen: SeenRequest
+    ) -> Parting:
+        match behaviour:
+            case Script():
+                return await self._play_script(behaviour, request, seen)
+            case Refusal.CLOSE:
+                return Parting.CLOSE
+            # A connection that was made can no longer be refused: this is the nearest.
+            case Refusal.RESET | Refusal.CONNECT_REFUSED:
+                return Parting.RESET
+            case Refusal.SILENCE | Refusal.CONNECT_HANG:
+                await trio.sleep(SILENCE_S)
+                return Parting.CLOSE
+            case _:
+                assert_never(behaviour)
+
+    async def _play_script(
+        self, script: Script, request: HttpRequest, seen: SeenRequest
+    ) -> Parting:
+        framing = framing_of(script, request)
+        keeps_alive = request.keeps_alive and framing is not Framing.CLOSE
+        await trio.sleep(script.head_after_s)
+        await self._stream.send_all(
+            head_bytes(script, framing, keeps_alive=keeps_alive)
+        )
+        seen.status = script.status
+        seen.head_at = trio.current_time()
+        if request.method != "HEAD":
+            await self._play_body(script, framing, seen)
+        match script.ending:
+            case Ending.CLEAN if _is_short(script):
+                return Parting.CUT
+            case Ending.CLEAN:
+                if framing is Framing.CHUNKED:
+                    await self._stream.send_all(LAST_CHUNK)
+                return Parting.KEEP if keeps_alive else Parting.CLOSE
+            case Ending.CUT:
+                return Parting.CUT
+            case Ending.RESET:
+                return Parting.RESET
+            case Ending.EOF:
+                return Parting.CLOSE
+            case Ending.HANG:
+                await trio.sleep(SILENCE_S)
+                return Parting.CUT
+            case _:
+                assert_never(script.ending)
+
+    async def _play_body(
+        self, script: Script, framing: Framing, seen: SeenRequest
+    ) -> None:
+        """Send the steps on the script's own timetable, counted from the head.
+
+        A slow reader may hold a step up; the next ones do not wait longer for that.
+        """
+        breaks_at = _last_send(script) if _breaks_frame(script) else None
+        due_at = trio.current_time()
+        for place, step in enumerate(script.steps):
+            if isinstance(step, Pause):
+                due_at += step.seconds
+            elif step.data:
+                await trio.sleep_until(due_at)
+                is_whole = place != breaks_at
+                framed = frame_bytes(step.data, framing, is_whole=is_whole)
+                await self._stream.send_all(framed)
+                seen.bytes_sent += len(step.data)
+        await trio.sleep_until(due_at)
+
+    async def _leave(self) -> None:
+        match self._parting:
+            case Parting.RESET:
+                await reset(self._stream)
+            case Parting.CUT:
+                await _transport(self._stream).aclose()
+            case Parting.KEEP | Parting.CLOSE:
+                await self._stream.aclose()
+            case _:
+                assert_never(self._parting)
+
+
+def _is_proper(behaviour: Behaviour) -> bool:
+    """Say whether a behaviour is an answer that ends as it announced."""
+    return (
+        isinstance(behaviour, Script)
+        and behaviour.ending is Ending.CLEAN
+        and not _is_short(behaviour)
+    )
+
+
+def _is_short(script: Script) -> bool:
+    """Say whether a body announces more than comes."""
+    announced = script.declared_length
+    return announced is not None and len(script.body) < announced
+
+
+def _breaks_frame(script: Script) -> bool:
+    return script.ending in (Ending.CUT, Ending.RESET)
+
+
+def _last_send(script: Script) -> int | None:
+    sends = [
+        place
+        for place, step in enumerate(script.steps)
+        if isinstance(step, Send) and step.data
+    ]
+    return sends[-1] if sends else None
+
+
+async def reset(stream: trio.abc.Stream) -> None:
+    """End a connection with a reset, where the stream can; else just close it."""
+    transport = _transport(stream)
+    match transport:
+        case MemoryStream():
+            transport.reset()
+        case trio.SocketStream():
+            # To linger for no time at all is how a socket is told to reset.
+            no_linger = struct.pack("ii", 1, 0)
+            transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+        case _:
+            pass
+    await trio.aclose_forcefully(transport)
+
+
+def _transport(stream: trio.abc.Stream) -> trio.abc.Stream:
+    return stream.transport_stream if isinstance(stream, trio.SSLStream) else stream

@@ -1,0 +1,216 @@
+"""A simulated provider on byte streams: plays behaviours as HTTP/1.1, byte for byte.
+
+It serves any stream, so it runs on sockets for the demo, for the command line and for
+the socket tests, and in memory for everything in virtual time. It notices at once when
+its client leaves, for that is what its tests measure, and it keeps a log of what it
+saw. What is said in an answer, and what goes wrong with it, is decided elsewhere.
+"""
+
+import errno
+import hashlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from trio_gateway.chaos.answers import ChatRequest, Pace, as_json, plain_script
+from trio_gateway.chaos.certificates import ServerTls
+from trio_gateway.chaos.connection import Connection, reset
+from trio_gateway.chaos.errors import http_error_script
+from trio_gateway.chaos.faults import Fault
+from trio_gateway.chaos.http1 import HttpRequest
+from trio_gateway.chaos.script import Behaviour, Script
+from trio_gateway.chaos.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.weather import Weather
+
+# The log forgets its oldest requests beyond this.
+SEEN_MAX: Final = 2_000
+
+# A request's body is kept for tests to look at, unless it is so large that a full log
+# of such bodies would be felt.
+BODY_KEPT_BYTES_MAX: Final = 16 * 1024
+
+# Beyond this, connections are reset: a runaway client must not take the demo down.
+CONNECTIONS_MAX: Final = 4_096
+
+
+Behave = Callable[[ChatRequest, int], Behaviour]
+"""Decides what is done with the chat completion of a number."""
+
+
+class SimulatedProvider:
+    """An OpenAI-compatible provider that does with each request what it is told to.
+
+    It answers `POST .../chat/completions`, at OpenAI's paths as at Azure's, and
+    `GET .../models`. Every key is good. `on_request` is called when a request ends.
+    """
+
+    def __init__(
+        self,
+        behave: Behave,
+        *,
+        models: Sequence[str] = ("simulated",),
+        on_request: Callable[[SeenRequest], None] | None = None,
+    ) -> None:
+        self._behave = behave
+        self._models = tuple(models)
+        self._on_request = on_request
+        self._chats = 0
+        self.seen: deque[SeenRequest] = deque(maxlen=SEEN_MAX)
+        self.connections = 0  # that are open now
+        self.in_flight = 0  # requests that have not ended
+
+    @classmethod
+    def in_weather(
+        cls,
+        weather: Weather,
+        *,
+        seed: int = 0,
+        on_request: Callable[[SeenRequest], None] | None = None,
+    ) -> "SimulatedProvider":
+        """Make a provider whose faults are chance, the same for the same seed."""
+
+        def behave(request: ChatRequest, number: int) -> Behaviour:
+            return weather.behaviour_for(request, seed=seed, number=number)
+
+        return cls(behave, on_request=on_request)
+
+    async def serve(
+        self,
+        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve every connection until cancelled; close the listeners then."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
+            task_status.started()
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection until it ends; close it on every path."""
+        self.connections += 1
+        try:
+            if self.connections > CONNECTIONS_MAX:
+                await reset(stream)
+            else:
+                await Connection(stream, self).run()
+        finally:
+            self.connections -= 1
+
+    def begin(self, request: HttpRequest) -> tuple[SeenRequest, Behaviour]:
+        """Write a request into the log and decide what is done with it."""
+        path = request.path.partition("?")[0]
+        is_chat = path.endswith("/chat/completions")
+        if is_chat and request.method == "POST":
+            self._chats += 1
+            seen = self._note(request, number=self._chats)
+            chat = ChatRequest(path=request.path, body=request.body)
+            return seen, self._behave(chat, self._chats)
+        seen = self._note(request, number=0)
+        if path.endswith("/models") and request.method == "GET":
+            return seen, self._catalog()
+        is_known = is_chat or path.endswith("/models")
+        return seen, http_error_script(405 if is_known else 404)
+
+    def end(self, seen: SeenRequest, ending: RequestEnding) -> None:
+        """Close a request's entry in the log."""
+        seen.ending = ending
+        seen.ended_at = trio.current_time()
+        self.in_flight -= 1
+        if self._on_request is not None:
+            self._on_request(seen)
+
+    def _note(self, request: HttpRequest, *, number: int) -> SeenRequest:
+        is_small = len(request.body) <= BODY_KEPT_BYTES_MAX
+        seen = SeenRequest(
+            number=number,
+            method=request.method,
+            path=request.path,
+            has_key=request.has_key,
+            body_sha256=hashlib.sha256(request.body).hexdigest(),
+            body=request.body if is_small else None,
+            started_at=trio.current_time(),
+        )
+        self.seen.append(seen)
+        self.in_flight += 1
+        return seen
+
+    def _catalog(self) -> Script:
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "simulated"}
+            for name in self._models
+        ]
+        return plain_script(as_json({"object": "list", "data": models}))
+
+
+SocketListener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+
+
+async def open_sockets(
+    host: str, port: int, *, tls: ServerTls | None = None
+) -> list[SocketListener]:
+    """Listen on a host's addresses; port 0 takes a free one, on the first of them.
+
+    Raises:
+        OSError: with a message for the operator, where the port is in use.
+    """
+    try:
+        sockets = await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(
+            errno.EADDRINUSE,
+            f"{host}:{port} is in use; choose another port, or 0 for a free one",
+        ) from error
+    if port == 0:
+        # The other addresses would each get a port of their own.
+        for spare in sockets[1:]:
+            await spare.aclose()
+        sockets = sockets[:1]
+    if tls is None:
+        return list(sockets)
+    # Not to wait for the other side's goodbye is what HTTPS does.
+    return [
+        trio.SSLListener(listener, tls.context, https_compatible=True)
+        for listener in sockets
+    ]
+
+
+def port_of(listener: SocketListener) -> int:
+    """Say which port a listener has got."""
+    if isinstance(listener, trio.SSLListener):
+        transport = listener.transport_listener
+        assert isinstance(transport, trio.SocketListener)
+        listener = transport
+    port = listener.socket.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+async def serve_provider(
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    name: str = "provider",
+    faults: Sequence[Fault] = (),
+    pace: Pace | None = None,
+    seed: int = 0,
+    tls: ServerTls | None = None,
+    on_request: Callable[[SeenRequest], None] | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a simulated provider on a port until cancelled; `started` tells the port.
+
+    `name` tells providers of one seed apart, so that they do not fail in step.
+
+    Raises:
+        ValueError: the faults' rates add up to more than one.
+        OSError: it cannot listen there.
+    """
+    weather = Weather(provider=name, faults=tuple(faults), pace=pace or Pace())
+    provider = SimulatedProvider.in_weather(weather, seed=seed, on_request=on_request)
+    listeners = await open_sockets(host, port, tls=tls)
+    task_status.started(port_of(listeners[0]))
+    await provider.serve(listeners)
