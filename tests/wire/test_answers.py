@@ -277,7 +277,7 @@ def test_a_whole_answer_becomes_a_whole_stream() -> None:
     calls = [{"id": "c1", "function": {"name": "f"}}, {"id": "c2"}]
     said = answer(
         {
-            **choice({"role": "assistant", "content": "h\u00e9\u2028\n"}),
+            **choice({"role": "a", "content": "h\u00e9\u2028\n"}),
             "logprobs": None,
         },
         {"message": {"tool_calls": calls}, "finish_reason": "tool_calls"},
