@@ -1,0 +1,454 @@
+"""One connection over memory, in virtual time."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
+
+from tests.serving.toy import Toy, request
+from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.server import Server, serve_stream
+
+# Virtual seconds, longer than any test's story.
+HANGS_S = 5000
+
+Visit = Callable[[trio.abc.HalfCloseableStream], Awaitable[None]]
+
+
+async def visit(
+    app: Toy, client: Visit, *, limits: Limits | None = None, lockstep: bool = False
+) -> None:
+    pair = lockstep_stream_pair if lockstep else memory_stream_pair
+    ours, theirs = pair()
+    with trio.fail_after(HANGS_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_stream, app, theirs, limits)
+            await client(ours)
+            await ours.aclose()
+
+
+async def read_to_end(stream: trio.abc.ReceiveStream) -> bytes:
+    return b"".join([data async for data in stream])
+
+
+async def exchange(app: Toy, sent: bytes, *, limits: Limits | None = None) -> bytes:
+    """What a client receives that sends this and then waits for the end."""
+    received = b""
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        nonlocal received
+        await stream.send_all(sent)
+        received = await read_to_end(stream)
+
+    await visit(app, client, limits=limits)
+    return received
+
+
+CLOSE = "connection: close"
+
+
+async def test_a_request_is_answered_without_the_servers_name(
+    autojump_clock: MockClock,
+) -> None:
+    got = await exchange(Toy(), request("/hi", CLOSE))
+    assert got.startswith(b"HTTP/1.1 200 \r\n")
+    assert got.endswith(b"\r\n\r\nhi")
+    assert b"\r\ndate: " in got
+    assert b"server:" not in got
+
+
+async def test_without_a_date_an_answer_does_not_depend_on_the_clock(
+    autojump_clock: MockClock,
+) -> None:
+    got = await exchange(Toy(), request("/hi", CLOSE), limits=Limits(sends_date=False))
+    assert b"date" not in got
+
+
+async def test_pipelined_requests_are_answered_in_order(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+    got = await exchange(app, request("/slow") + request("/hi") + request("/", CLOSE))
+    assert got.count(b"HTTP/1.1 200") == 3
+    assert got.index(b"slow") < got.index(b"hi") < got.index(b"root")
+
+
+async def test_http_1_0_gets_an_unchunked_body_and_the_end(
+    autojump_clock: MockClock,
+) -> None:
+    got = await exchange(Toy(), b"GET /three HTTP/1.0\r\n\r\n")
+    assert b"chunked" not in got
+    assert got.endswith(b"\r\n\r\nxxx")
+
+
+async def test_head_has_the_length_and_no_body(autojump_clock: MockClock) -> None:
+    got = await exchange(Toy(), request("/hi", CLOSE, method="HEAD"))
+    assert b"content-length: 2\r\n" in got
+    assert got.endswith(b"\r\n\r\n")
+
+
+async def test_options_of_the_whole_server_reaches_the_app(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+    got = await exchange(app, request("*", CLOSE, method="OPTIONS"))
+    assert got.startswith(b"HTTP/1.1 200")
+    assert app.seen == ["OPTIONS *"]
+
+
+async def test_an_unfinished_answer_ends_without_its_last_chunk(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    got = await exchange(Toy(), request("/cut"))
+    assert got.endswith(b"4\r\nhalf\r\n")
+    assert not caplog.records
+
+
+async def test_a_bug_after_the_start_is_cut_too_and_logged_without_its_text(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    got = await exchange(Toy(), request("/late_bug"))
+    assert got.endswith(b"4\r\nhalf\r\n")
+    (record,) = caplog.records
+    assert "app_failed error=KeyError at=" in record.getMessage()
+    assert "secret" not in caplog.text
+
+
+async def test_a_bug_before_the_start_is_a_500(autojump_clock: MockClock) -> None:
+    got = await exchange(Toy(), request("/bug"))
+    assert got.startswith(b"HTTP/1.1 500")
+
+
+async def test_failures_are_logged_only_so_many_times(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    server = Server(Toy())
+    for _ in range(50):
+        server.failures.note("x", ValueError())
+    assert len(caplog.records) == 10
+    await trio.sleep(61)
+    server.failures.note("x", ValueError())
+    assert caplog.records[-1].levelno == logging.ERROR
+    assert "dropped=40" in caplog.records[-1].getMessage()
+
+
+# Limits of time.
+
+
+async def test_a_slow_head_is_refused_after_its_limit(
+    autojump_clock: MockClock,
+) -> None:
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await trio.sleep(60)
+        for byte in b"GET /hi HT":
+            await stream.send_all(bytes([byte]))
+            await trio.sleep(0.9)
+        assert (await read_to_end(stream)).startswith(b"HTTP/1.1 408")
+
+    await visit(Toy(), client)
+    # 60 s of silence, then 10 s since the first byte.
+    assert trio.current_time() == pytest.approx(70)
+
+
+async def test_an_idle_connection_is_closed_after_its_limit_without_a_word(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/framework"))
+        assert (await read_to_end(stream)).endswith(b"hi")
+
+    await visit(app, client)
+    assert trio.current_time() == pytest.approx(75)
+
+
+async def test_a_long_answer_is_no_idleness(autojump_clock: MockClock) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/wait"))
+        await trio.sleep(1000)
+        assert app.seen == ["GET /wait"]
+
+    await visit(app, client)
+    assert app.seen == ["GET /wait", "disconnect"]
+
+
+async def test_a_stalled_client_is_cut_at_the_stall_limit(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/flood"))
+        await app.ended.wait()
+
+    await visit(app, client, lockstep=True)
+    assert "disconnect" in app.seen
+    assert trio.current_time() == pytest.approx(30)
+
+
+async def test_a_slow_client_with_headway_is_not_stalled(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/flood"))
+        for _ in range(20):
+            await trio.sleep(20)
+            assert await stream.receive_some(16 * 1024)
+        assert not app.ended.is_set()
+
+    await visit(app, client, lockstep=True)
+
+
+async def test_the_apps_own_deadline_ends_a_blocked_send_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/deadline"))
+        while not (await stream.receive_some()).endswith(b"\r\n\r\n"):
+            pass
+        await app.ended.wait()
+        assert trio.current_time() == pytest.approx(0.5)
+        assert b"x" * 65536 not in await read_to_end(stream)
+
+    await visit(app, client, lockstep=True)
+    assert app.seen[-1] == "deadline"
+
+
+async def test_after_a_cancelled_send_nothing_more_is_sent(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+
+    async def at_resume(receive: object, send: Callable[..., Awaitable[None]]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with trio.move_on_after(1):
+            await send(
+                {"type": "http.response.body", "body": b"a" * 99, "more_body": True}
+            )
+        await send({"type": "http.response.body", "body": b"resumed"})
+
+    app.at_resume = at_resume  # type: ignore[attr-defined]
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/resume"))
+        while not (await stream.receive_some()).endswith(b"\r\n\r\n"):
+            pass
+        await trio.sleep(2)
+        assert b"resumed" not in await read_to_end(stream)
+
+    await visit(app, client, lockstep=True)
+
+
+# Departures.
+
+
+@pytest.mark.parametrize("extra", [b"", b"\r\n", request("/hi"), b"\r\n" * 1000])
+@pytest.mark.parametrize("kind", ["HTTP/1.1", "HTTP/1.0", "HTTP/1.1\r\n" + CLOSE])
+async def test_a_half_close_is_seen_at_once_behind_any_bytes(
+    kind: str, extra: bytes, autojump_clock: MockClock
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(f"GET /wait {kind}\r\nhost: x\r\n\r\n".encode() + extra)
+        await trio.sleep(5)
+        await stream.send_eof()
+        assert await read_to_end(stream) == b""
+
+    await visit(app, client)
+    assert app.seen == ["GET /wait", "disconnect"]
+    assert trio.current_time() == pytest.approx(5)
+
+
+async def test_a_departure_overtakes_a_body_that_was_not_read(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+    body = b"x" * 1_000_000
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/wait", method="POST", body=body)[:-1])
+        await app.started.wait()
+        await trio.testing.wait_all_tasks_blocked()
+
+    await visit(app, client)
+    assert app.seen == ["POST /wait", "disconnect"]
+
+
+async def test_a_client_that_pipelines_without_end_is_dropped(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/wait"))
+        await stream.send_all(request("/hi") * 20_000)
+        assert await read_to_end(stream) == b""
+
+    await visit(app, client)
+    assert app.seen == ["GET /wait", "disconnect"]
+
+
+async def test_an_app_that_takes_a_large_body_gets_all_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    body = b"x" * 3_000_000
+    got = await exchange(Toy(), request("/echo", CLOSE, method="POST", body=body))
+    assert got.endswith(b"\r\n\r\n3000000")
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET /w\xc3\xa9 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\nabc", 501),
+        (request("/echo", "content-length: 5", "transfer-encoding: chunked"), 400),
+        (request("/echo", "content-length: 5", "content-length: 6"), 400),
+        (request("/echo", "transfer-encoding: gzip, chunked"), 501),
+        (b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (request("/hi", *(f"x{n}: y" for n in range(200))), 431),
+        (request("/hi", "x: " + "y" * 65536), 431),
+        (request("/" + "y" * 65536), 431),
+        (b"GET /" + b"y" * 200_000, 431),
+    ],
+)
+async def test_what_a_gateway_must_not_accept_is_refused_and_closed(
+    sent: bytes, status: int, autojump_clock: MockClock
+) -> None:
+    app = Toy()
+    got = await exchange(app, sent)
+    assert got.startswith(b"HTTP/1.1 %d " % status)
+    assert b"connection: close" in got.lower()
+    assert b'{"error":{"code":"' in got
+    assert got.count(b"HTTP/1.1") == 1
+    assert app.seen == []
+
+
+@pytest.mark.parametrize("fields", [("x: " + "y" * 60_000,), ("x: y",) * 120])
+async def test_a_large_head_within_the_limits_passes(
+    fields: tuple[str, ...], autojump_clock: MockClock
+) -> None:
+    got = await exchange(Toy(), request("/hi", CLOSE, *fields))
+    assert got.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("upgrade: h2c", "connection: upgrade, http2-settings", "http2-settings: AA"),
+        (
+            "upgrade: websocket",
+            "connection: upgrade",
+            "sec-websocket-version: 13",
+            "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        ),
+    ],
+)
+async def test_an_offered_upgrade_is_ignored(
+    fields: tuple[str, ...], autojump_clock: MockClock
+) -> None:
+    got = await exchange(Toy(), request("/hi", *fields) + request("/", CLOSE))
+    assert got.startswith(b"HTTP/1.1 200")
+    assert got.endswith(b"root")
+
+
+async def test_a_stray_line_break_between_requests_is_ignored(
+    autojump_clock: MockClock,
+) -> None:
+    got = await exchange(
+        Toy(),
+        request("/echo", method="POST", body=b"12")
+        + b"\r\n\r\n"
+        + request("/hi", CLOSE),
+    )
+    assert got.count(b"HTTP/1.1 200") == 2
+
+
+async def test_a_broken_chunk_is_a_400_and_the_apps_disconnect(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+    got = await exchange(
+        app, request("/wait", "transfer-encoding: chunked") + b"zz\r\n"
+    )
+    assert got.startswith(b"HTTP/1.1 400")
+    assert app.seen[-1] == "disconnect"
+
+
+# Bodies.
+
+
+async def test_a_body_is_asked_for_only_when_the_app_wants_it(
+    autojump_clock: MockClock,
+) -> None:
+    head = request(
+        "/echo", "expect: 100-continue", "content-length: 2", CLOSE, method="POST"
+    )
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(head)
+        assert await stream.receive_some() == b"HTTP/1.1 100 \r\n\r\n"
+        await stream.send_all(b"12")
+        assert (await read_to_end(stream)).endswith(b"\r\n\r\n2")
+
+    await visit(Toy(), client)
+
+
+async def test_an_early_answer_comes_without_100_and_closes(
+    autojump_clock: MockClock,
+) -> None:
+    head = request("/early", "expect: 100-continue", "content-length: 2", method="POST")
+    got = await exchange(Toy(), head)
+    assert got.startswith(b"HTTP/1.1 413")
+
+
+async def test_a_body_that_the_app_left_unread_is_never_taken_for_a_request(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+    smuggled = request("/hi") * 3000
+    got = await exchange(
+        app, request("/early", method="POST", body=b"x" * 9 + smuggled)
+    )
+    assert got.startswith(b"HTTP/1.1 413")
+    assert app.seen == ["POST /early"]
+
+
+# Draining.
+
+
+async def test_draining_closes_the_idle_and_announces_the_close_to_the_busy(
+    autojump_clock: MockClock,
+) -> None:
+    app = Toy()
+    server = Server(app)
+    async with trio.open_nursery() as nursery:
+        idle, theirs = memory_stream_pair()
+        nursery.start_soon(server.serve_stream, theirs)
+        busy, theirs = memory_stream_pair()
+        nursery.start_soon(server.serve_stream, theirs)
+        await busy.send_all(request("/slow"))
+        await app.started.wait()
+
+        await server.drain()
+        assert await idle.receive_some() == b""
+        got = await read_to_end(busy)
+        await server.wait_until_empty()
+
+    assert b"connection: close" in got.lower()
+    assert got.endswith(b"slow")

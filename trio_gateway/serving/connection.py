@@ -1,0 +1,328 @@
+"""One client's connection: Hypercorn's TCP server with every wait bounded.
+
+Three tasks share it. The *reader* (the connection's own task) only reads, so that it
+sees a departure at once, whatever else is going on; it alone closes the stream. The
+*pump* parses what was read and may wait for the app. The *app* runs once per request.
+Nothing that goes wrong here leaves `run`: one stranger must not end the server.
+
+A half-closed client counts as gone. A response that its app leaves unfinished ends
+without its last chunk; where the body is framed by the close alone (HTTP/1.0), the
+client cannot tell that from a whole one.
+"""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import Any, Final
+
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    ConnectionState,
+    Scope,
+    WorkerContext,
+)
+from hypercorn.utils import parse_socket_addr
+
+from trio_gateway.serving.failure_log import FailureLog
+from trio_gateway.serving.inbox import Inbox, ReadAhead
+from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.protocol import StrictProtocol
+
+# Headway of a large send is judged by pieces of this size: with the default limit of
+# 30 s, a client slower than 0.5 kB/s counts as stalled.
+PIECE_BYTES: Final = 16 * 1024
+
+# A client that still sends its body while we close must be read for a moment, or the
+# kernel resets the connection and takes our answer with it.
+LINGER_S: Final = 2.0
+LINGER_BYTES_MAX: Final = 1024 * 1024
+
+# All of a polite close: the end of a send, lingering, the goodbye of TLS.
+CLOSE_GRACE_S: Final = 3.0
+
+SendToStream = Callable[[ASGISendEvent | None], Awaitable[None]]
+
+
+class Phase(Enum):
+    """Where a connection stands between two requests."""
+
+    IDLE = auto()  # nothing of the next request has come
+    HEAD = auto()  # some of its head has
+    BUSY = auto()  # it is being answered
+
+
+class Ending(Enum):
+    """Why the reader stopped."""
+
+    DEPARTED = auto()  # the client closed, reset, or buried us in bytes
+    IDLE = auto()  # no request came, or we are draining
+    LATE = auto()  # a head did not arrive in time
+    FINISHED = auto()  # the protocol wants the connection closed
+    BROKEN = auto()  # a send failed, stalled or was cancelled
+
+
+class Connection(TCPServer):
+    """Serves one stream; `await connection.run()` returns when all of it has ended."""
+
+    protocol: StrictProtocol  # type: ignore[assignment] # never switches protocols
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: ConnectionState,
+        stream: trio.abc.Stream,
+        *,
+        limits: Limits,
+        failures: FailureLog,
+        idle: "dict[Connection, None]",
+    ) -> None:
+        # Hypercorn says SSLStream and means any stream.
+        super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
+        self.stream: trio.abc.Stream = stream  # type: ignore[assignment] # as above
+        self._limits = limits
+        self._failures = failures
+        self._idle = idle  # the server's, in the order of becoming idle
+        self._phase = Phase.BUSY
+        self._ending: Ending | None = None
+        self._reading = trio.CancelScope()  # its deadline is the phase's
+        self._pumping = trio.CancelScope()
+        self._ahead = ReadAhead(limits.ahead_bytes_max)
+
+    async def run(self) -> None:
+        """Serve the stream to its end and close it. Raises only `trio.Cancelled`."""
+        try:
+            if await self._shake_hands():
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    self.protocol = self._speak()
+                    self._await_request()
+                    nursery.start_soon(self._pump)
+                    await self._read()
+                    await self._end()
+        except* Exception as failures:  # noqa: BLE001 # it must not end the server
+            self._failures.note("connection_failed", failures)
+        finally:
+            self._idle.pop(self, None)
+            self._ending = self._ending or Ending.BROKEN
+            await trio.aclose_forcefully(self.stream)
+
+    def close_if_idle(self) -> None:
+        """Close it unless a request has begun: to drain, or to make room."""
+        if self._phase is Phase.IDLE:
+            self._stop(Ending.IDLE)
+
+    async def _shake_hands(self) -> bool:
+        if not isinstance(self.stream, trio.SSLStream):
+            return True
+        with trio.move_on_after(self._limits.handshake_s):
+            try:
+                await self.stream.do_handshake()
+            except trio.BrokenResourceError:
+                return False
+            return True
+        return False
+
+    def _speak(self) -> StrictProtocol:
+        is_tls = isinstance(self.stream, trio.SSLStream)
+        transport = self.stream.transport_stream if is_tls else self.stream  # type: ignore[attr-defined] # of SSLStream
+        client, server = _addresses(transport)
+        return StrictProtocol(
+            self.app,
+            self.config,
+            self.context,
+            self,  # type: ignore[arg-type] # see spawn_app
+            ConnectionState(self.state),
+            is_tls,
+            client,
+            server,
+            self.protocol_send,
+        ).restrict(self._limits)
+
+    # The reader.
+
+    async def _read(self) -> None:
+        """Read until there is a reason to stop; leave that reason in `_ending`."""
+        with self._reading:
+            while data := await self._receive():
+                if self._phase is Phase.IDLE:
+                    self._enter(Phase.HEAD, limit_s=self._limits.head_s)
+                self._ahead.put(data)
+                if self._ahead.is_full:
+                    if self.protocol.connection.is_past_request:
+                        break
+                    await self._ahead.wait_for_room()
+            self._stop(Ending.DEPARTED)
+        if self._ending is None:
+            self._stop(Ending.LATE if self._phase is Phase.HEAD else Ending.IDLE)
+
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self.stream.receive_some(MAX_RECV))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    async def _end(self) -> None:
+        """Tell the app, then close: politely if an answer is on its way."""
+        self._pumping.cancel()
+        await self.protocol.handle(Closed())
+        if self._ending is Ending.LATE:
+            await self.protocol.refuse(408)
+        if self._ending in {Ending.LATE, Ending.FINISHED}:
+            await self._close()
+        self._ending = Ending.BROKEN  # sends do nothing from here on
+        await trio.aclose_forcefully(self.stream)
+
+    async def _close(self) -> None:
+        with trio.move_on_after(CLOSE_GRACE_S):
+            async with self.send_lock:
+                if self._ahead or not self.protocol.connection.has_read_all:
+                    await linger(self.stream)
+                await self.stream.aclose()
+
+    # The pump.
+
+    async def _pump(self) -> None:
+        with self._pumping:
+            while True:
+                await self.protocol.handle(RawData(await self._ahead.take()))
+                if self._phase is Phase.HEAD and not self._has_part_of_head():
+                    self._await_request()
+
+    def _has_part_of_head(self) -> bool:
+        return bool(self._ahead or self.protocol.connection.trailing_data[0])
+
+    # The app.
+
+    async def spawn_app(
+        self, app: AppWrapper, _config: Config, scope: Scope, send: SendToStream
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        """Run the app for one request; what is returned takes the request's messages.
+
+        This, `spawn` and nothing else is what Hypercorn's protocol wants of its task
+        group, so the connection is that group.
+        """
+        inbox = Inbox(self.protocol.ask_for_body)
+        self._nursery.start_soon(self._run_app, app, scope, inbox, send)
+        return inbox.put
+
+    async def _run_app(
+        self, app: AppWrapper, scope: Scope, inbox: Inbox, send: SendToStream
+    ) -> None:
+        try:
+            await app(
+                scope,
+                inbox.receive,
+                send,
+                trio.to_thread.run_sync,
+                trio.from_thread.run,
+            )
+        except Exception as error:  # noqa: BLE001 # whatever it is, it ends this exchange
+            self._failures.note("app_failed", error)
+        # Answers 500 if there is no answer, closes if there is an unfinished one.
+        await send(None)
+
+    def spawn(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Start a task beside the app; Hypercorn's HTTP/1 never does."""
+        self._nursery.start_soon(task, *args)
+
+    # What the protocol tells us.
+
+    async def protocol_send(self, event: Event) -> None:
+        """Take bytes, a change of phase, or the wish to close, from the protocol."""
+        match event:
+            case RawData(data=data):
+                await self._send(data)
+            case Closed():
+                self._stop(Ending.FINISHED)
+            case Updated(idle=True):
+                self._await_request()
+            case _:
+                self._enter(Phase.BUSY, limit_s=float("inf"))
+
+    async def _send(self, data: bytes) -> None:
+        """Send, or break the connection: a torn answer must never be continued."""
+        if self._ending is Ending.BROKEN:
+            await trio.lowlevel.checkpoint()
+            return
+        is_sent = False
+        try:
+            async with self.send_lock:
+                is_sent = await self._send_with_headway(data)
+        finally:
+            if not is_sent:
+                self._ending = Ending.BROKEN
+                self._reading.cancel()
+
+    async def _send_with_headway(self, data: bytes) -> bool:
+        rest = memoryview(data)
+        while rest:
+            with trio.move_on_after(self._limits.stall_s) as patience:
+                try:
+                    await self.stream.send_all(rest[:PIECE_BYTES])
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return False
+            if patience.cancelled_caught:
+                return False
+            rest = rest[PIECE_BYTES:]
+        return True
+
+    # Phases.
+
+    def _await_request(self) -> None:
+        if self._has_part_of_head():
+            self._enter(Phase.HEAD, limit_s=self._limits.head_s)
+            return
+        self._enter(Phase.IDLE, limit_s=self._limits.idle_s)
+        self._idle[self] = None
+        if self.context.terminated.is_set():
+            self._stop(Ending.IDLE)
+
+    def _enter(self, phase: Phase, *, limit_s: float) -> None:
+        self._phase = phase
+        self._idle.pop(self, None)
+        self._reading.deadline = trio.current_time() + limit_s
+
+    def _stop(self, ending: Ending) -> None:
+        if self._ending is None:
+            self._ending = ending
+            self._reading.cancel()
+
+
+async def linger(stream: trio.abc.Stream) -> None:
+    """Say that nothing more will come, and read for a moment what still does.
+
+    Bounded in time and bytes. Does not close, and never raises but `trio.Cancelled`.
+    """
+    read = 0
+    with trio.move_on_after(LINGER_S):
+        try:
+            if isinstance(stream, trio.abc.HalfCloseableStream):
+                await stream.send_eof()
+            while read < LINGER_BYTES_MAX:
+                data = await stream.receive_some(MAX_RECV)
+                if not data:
+                    return
+                read += len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+
+def _addresses(transport: object) -> tuple[Any, Any]:
+    """Name both ends, for ASGI's scope; a stream in memory has none."""
+    socket = getattr(transport, "socket", None)
+    if socket is None:
+        return None, None
+    try:
+        return (
+            parse_socket_addr(socket.family, socket.getpeername()),
+            parse_socket_addr(socket.family, socket.getsockname()),
+        )
+    except OSError:  # the client has already left
+        return None, None

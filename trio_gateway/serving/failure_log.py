@@ -1,0 +1,59 @@
+"""One short line when something broke that should not have, and never too many of them.
+
+A line names the exception's type and place. It leaves out its text, which may quote a
+prompt or a key, and it is rationed, because a stranger may be able to provoke it.
+"""
+
+import logging
+import traceback
+from typing import Final
+
+import trio
+
+logger = logging.getLogger("trio_gateway.serving")
+
+# Enough to see what goes wrong, too few to fill a disk.
+LINES_MAX: Final = 10
+WINDOW_S: Final = 60.0
+
+# The innermost frames say where; the outer ones are the same for every request.
+FRAMES_MAX: Final = 3
+
+
+class FailureLog:
+    """Notes failures, at most `LINES_MAX` per `WINDOW_S`; says how many it left out."""
+
+    def __init__(self) -> None:
+        self._window_by = float("-inf")
+        self._lines = 0
+        self._dropped = 0
+
+    def note(self, event: str, error: BaseException) -> None:
+        """Write one line about a failure, unless there were too many of late."""
+        now = trio.current_time()
+        if now >= self._window_by:
+            self._window_by = now + WINDOW_S
+            self._lines = 0
+        if self._lines >= LINES_MAX:
+            self._dropped += 1
+            return
+        self._lines += 1
+        logger.error(
+            "%s error=%s at=%s dropped=%d", event, *describe(error), self._dropped
+        )
+        self._dropped = 0
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """Name an exception's type and place, or those of the members of a group."""
+    leaves = list(_leaves(error))
+    names = ",".join(sorted({type(leaf).__name__ for leaf in leaves}))
+    frames = traceback.extract_tb(leaves[0].__traceback__)[-FRAMES_MAX:]
+    place = " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(frames))
+    return names, place or "?"
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for member in error.exceptions for leaf in _leaves(member)]

@@ -1,0 +1,215 @@
+"""One app, served on listeners or on any byte stream, to a bounded number of clients.
+
+The accept loop never dies of one bad accept, never spins when files run out, and
+answers whom it cannot take. Streams and listeners are Trio's abstract ones, so that the
+same code runs over memory in virtual time.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import trio
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.utils import wrap_app
+
+from trio_gateway.serving.connection import Connection, linger
+from trio_gateway.serving.failure_log import FailureLog
+from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.protocol import REFUSALS, hypercorn_config, refusal_body
+
+Listener = trio.abc.Listener[trio.abc.Stream]
+
+# Of this process or of the machine: both may end at any moment, without our doing.
+NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+# Between two attempts to accept after a failed one: short for a client, long for a CPU.
+BACKOFF_S: Final = 0.1
+
+# How long the accept loop itself may be busy with one client that it turns away.
+SHED_S: Final = 0.05
+
+# How many are being told "not now" at the same time; more are closed without a word.
+REFUSALS_MAX: Final = 64
+REFUSE_S: Final = 1.0
+
+_BODY: Final = refusal_body(503)
+REFUSAL: Final = (
+    b"HTTP/1.1 503 " + REFUSALS[503][0].encode() + b"\r\n"
+    b"content-type: application/json\r\n"
+    b"content-length: %d\r\n"
+    b"retry-after: 1\r\n"
+    b"x-should-retry: true\r\n"
+    b"connection: close\r\n"
+    b"\r\n%s" % (len(_BODY), _BODY)
+)
+
+
+class Server:
+    """Serves one ASGI app; counts its connections and knows how to end them."""
+
+    def __init__(
+        self,
+        app: ASGIFramework,
+        limits: Limits | None = None,
+        *,
+        failures: FailureLog | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.failures = failures or FailureLog()
+        self.config = hypercorn_config(self.limits)
+        self.state: dict[str, object] = {}  # what the app's lifespan hands to requests
+        self._app = wrap_app(app, 0, "asgi")
+        self._context = WorkerContext(None)
+        self._open: set[Connection] = set()
+        self._idle: dict[Connection, None] = {}  # oldest first
+        self._refusing = 0
+        self._emptied = trio.Event()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are being served."""
+        return len(self._open)
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection and close it; raises only `trio.Cancelled`."""
+        connection = Connection(
+            self._app,
+            self.config,
+            self._context,
+            ConnectionState(self.state.copy()),
+            stream,
+            limits=self.limits,
+            failures=self.failures,
+            idle=self._idle,
+        )
+        self._open.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._open.discard(connection)
+            if self.is_draining and not self._open:
+                self._emptied.set()
+
+    async def serve_listeners(
+        self, listeners: Iterable[Listener], connections: trio.Nursery
+    ) -> None:
+        """Accept until cancelled; each connection becomes a task of `connections`.
+
+        Does not close the listeners.
+        """
+        with SpareFile() as spare:
+            async with trio.open_nursery() as nursery:
+                for listener in listeners:
+                    nursery.start_soon(self._accept, listener, connections, spare)
+
+    # Draining.
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether connections end with the request that they are serving."""
+        return self._context.terminated.is_set()
+
+    async def drain(self) -> None:
+        """Close idle connections now, and every other with its current answer."""
+        await self._context.terminated.set()
+        for connection in list(self._idle):
+            connection.close_if_idle()
+        if not self._open:
+            self._emptied.set()
+
+    async def wait_until_empty(self) -> None:
+        """Wait, after `drain`, for the last connection's end."""
+        await self._emptied.wait()
+
+    # Accepting.
+
+    async def _accept(
+        self, listener: Listener, connections: trio.Nursery, spare: "SpareFile"
+    ) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            except OSError as error:
+                self.failures.note("accept_failed", error)
+                if error.errno in NO_ROOM:
+                    await self._shed(listener, spare)
+                await trio.sleep(BACKOFF_S)
+                continue
+            self._admit(stream, connections)
+
+    def _admit(self, stream: trio.abc.Stream, connections: trio.Nursery) -> None:
+        if len(self._open) < self.limits.connections_max:
+            connections.start_soon(self.serve_stream, stream)
+        elif self._idle:
+            # A client at work is worth more than one that may never ask again.
+            next(iter(self._idle)).close_if_idle()
+            connections.start_soon(self.serve_stream, stream)
+        elif self._refusing < REFUSALS_MAX:
+            self._refusing += 1
+            connections.start_soon(self._refuse, stream)
+        else:
+            connections.start_soon(trio.aclose_forcefully, stream)
+
+    async def _refuse(self, stream: trio.abc.Stream) -> None:
+        try:
+            with trio.move_on_after(REFUSE_S), suppress(trio.BrokenResourceError):
+                await stream.send_all(REFUSAL)
+                await linger(stream)
+        finally:
+            self._refusing -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _shed(self, listener: Listener, spare: "SpareFile") -> None:
+        """Out of files: give up the spare one to turn a client away with an answer."""
+        if not spare.give_up():
+            return
+        with trio.move_on_after(SHED_S), suppress(OSError, trio.ClosedResourceError):
+            stream = await listener.accept()
+            try:
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(REFUSAL)
+            finally:
+                await trio.aclose_forcefully(stream)
+        spare.take()
+
+
+class SpareFile:
+    """A file descriptor kept in reserve, so that there is one when there is none."""
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+
+    def __enter__(self) -> "SpareFile":
+        self.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_up()
+
+    def take(self) -> None:
+        """Reserve one, if one can be had."""
+        with suppress(OSError):
+            self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def give_up(self) -> bool:
+        """Free it; say whether there was one. Without one, try to reserve again."""
+        if self._fd is None:
+            self.take()
+        if self._fd is None:
+            return False
+        os.close(self._fd)
+        self._fd = None
+        return True
+
+
+async def serve_stream(
+    app: ASGIFramework, stream: trio.abc.Stream, limits: Limits | None = None
+) -> None:
+    """Serve one connection over any byte stream, without sockets or lifespan."""
+    await Server(app, limits).serve_stream(stream)
