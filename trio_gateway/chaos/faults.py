@@ -188,12 +188,11 @@ def parse_fault(text: str) -> Fault:
         if name in given:
             raise ValueError(f"{name} is there twice in {text!r}")
         given[name] = value if equals else None
-    times = given.get("times")
     return Fault(
         effects=_effects(given),
         rate=_share(_value(given, "rate")) if "rate" in given else 1.0,
-        after=_count("after", _value(given, "after")) if "after" in given else 0,
-        times=_count("times", times) if times is not None else None,
+        after=_count("after", given["after"]) if "after" in given else 0,
+        times=_count("times", given["times"]) if "times" in given else None,
     )
 
 

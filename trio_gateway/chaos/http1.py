@@ -62,7 +62,7 @@ class RequestParser:
         self._body_bytes_max = body_bytes_max
         self._refused: int | None = None
         self._whole: list[HttpRequest] = []
-        self._is_in_head = True
+        self._head_bytes = 0
         self.on_message_begin()
 
     def feed(self, data: bytes) -> list[HttpRequest]:
@@ -90,7 +90,6 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """Start a request."""
         self._is_in_head = True
-        self._head_bytes = 0
         self._path = bytearray()
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
