@@ -1,4 +1,7 @@
-"""Every row of the table of answers, with the exact JSON."""
+"""Every row of the table of answers, with the exact JSON.
+
+All of it in virtual time, so that an attempt of no length takes 0 ms.
+"""
 
 import json
 import logging
@@ -70,7 +73,9 @@ def assert_refused(
     ],
     ids=["no key", "a wrong key", "another scheme", "two keys"],
 )
-async def test_no_or_wrong_key(fields: tuple[tuple[str, str], ...]) -> None:
+async def test_no_or_wrong_key(
+    fields: tuple[tuple[str, str], ...], autojump_clock: MockClock
+) -> None:
     house = a_house()
 
     visitor = await house.chat(fields=fields)
@@ -83,13 +88,15 @@ async def test_no_or_wrong_key(fields: tuple[tuple[str, str], ...]) -> None:
     assert house.record.detail == "unauthorized"
 
 
-async def test_an_expired_key_is_no_key() -> None:
+async def test_an_expired_key_is_no_key(autojump_clock: MockClock) -> None:
     house = a_house(a_policy(keys=[an_access_key(expires_at=WALL - 1)]))
 
     assert (await house.chat()).status == 401
 
 
-async def test_a_key_is_asked_for_before_the_body_is_read() -> None:
+async def test_a_key_is_asked_for_before_the_body_is_read(
+    autojump_clock: MockClock,
+) -> None:
     house = a_house()
 
     visitor = await house.post(fields=(JSON,), is_body_whole=False)
@@ -97,7 +104,7 @@ async def test_a_key_is_asked_for_before_the_body_is_read() -> None:
     assert visitor.status == 401
 
 
-async def test_a_key_that_may_not_use_the_model() -> None:
+async def test_a_key_that_may_not_use_the_model(autojump_clock: MockClock) -> None:
     routes = (a_route(slug="chat"), a_route(slug="other"))
     key = an_access_key(models=frozenset({"other"}))
     house = a_house(a_policy(*routes, keys=[key]))
@@ -120,7 +127,9 @@ async def test_a_key_that_may_not_use_the_model() -> None:
         ("{}", ["model", "messages"]),
     ],
 )
-async def test_model_or_messages_missing_or_empty(body: str, blank: list[str]) -> None:
+async def test_model_or_messages_missing_or_empty(
+    body: str, blank: list[str], autojump_clock: MockClock
+) -> None:
     house = a_house()
 
     visitor = await house.post(body.encode())
@@ -137,7 +146,9 @@ async def test_model_or_messages_missing_or_empty(body: str, blank: list[str]) -
         ('{"model": 5}', "model: Input should be a valid string"),
     ],
 )
-async def test_a_body_that_cannot_be_parsed(body: str, why: str) -> None:
+async def test_a_body_that_cannot_be_parsed(
+    body: str, why: str, autojump_clock: MockClock
+) -> None:
     house = a_house()
 
     visitor = await house.post(body.encode())
@@ -151,7 +162,9 @@ async def test_a_body_that_cannot_be_parsed(body: str, why: str) -> None:
     assert house.record.model == ""
 
 
-async def test_an_unknown_slug_and_names_near_it_that_the_key_may_use() -> None:
+async def test_an_unknown_slug_and_names_near_it_that_the_key_may_use(
+    autojump_clock: MockClock,
+) -> None:
     slugs = ("gpt-4o-mini", "gpt-4o", "claude", "gpt-4.1-mini")
     key = an_access_key(models=frozenset({"gpt-4o-mini", "claude", "gpt-4.1-mini"}))
     house = a_house(a_policy(*(a_route(slug=slug) for slug in slugs), keys=[key]))
@@ -165,7 +178,7 @@ async def test_an_unknown_slug_and_names_near_it_that_the_key_may_use() -> None:
     assert house.record.detail == "unknown model"
 
 
-async def test_a_slug_is_not_repeated_at_any_length() -> None:
+async def test_a_slug_is_not_repeated_at_any_length(autojump_clock: MockClock) -> None:
     house = a_house()
 
     visitor = await house.chat(model="x" * 100_000)
@@ -181,7 +194,7 @@ async def test_a_slug_is_not_repeated_at_any_length() -> None:
     ids=["none", "a form"],
 )
 async def test_a_content_type_that_is_not_json(
-    fields: tuple[tuple[str, str], ...],
+    fields: tuple[tuple[str, str], ...], autojump_clock: MockClock
 ) -> None:
     house = a_house()
 
@@ -204,7 +217,9 @@ TOO_LARGE = an_error(
 )
 
 
-async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
+async def test_a_body_that_says_it_is_too_large_is_not_read(
+    autojump_clock: MockClock,
+) -> None:
     house = a_house(a_policy(max_body_bytes=100))
 
     visitor = await house.post(
@@ -215,7 +230,9 @@ async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
     assert house.record.status == 413
 
 
-async def test_a_body_that_becomes_too_large_is_not_read_on() -> None:
+async def test_a_body_that_becomes_too_large_is_not_read_on(
+    autojump_clock: MockClock,
+) -> None:
     house = a_house(a_policy(max_body_bytes=100))
 
     visitor = await house.post(b"x" * 60, b"x" * 41, is_body_whole=False)
@@ -223,7 +240,7 @@ async def test_a_body_that_becomes_too_large_is_not_read_on() -> None:
     assert_refused(visitor, 413, TOO_LARGE, connection="close")
 
 
-async def test_a_body_of_just_the_limit_is_read() -> None:
+async def test_a_body_of_just_the_limit_is_read(autojump_clock: MockClock) -> None:
     house = a_house(a_policy(max_body_bytes=100))
 
     visitor = await house.post(b"x" * 60, b"x" * 40)
@@ -272,7 +289,9 @@ UNAVAILABLE = an_error(
 )
 
 
-async def test_the_upstream_says_that_the_request_is_wrong() -> None:
+async def test_the_upstream_says_that_the_request_is_wrong(
+    autojump_clock: MockClock,
+) -> None:
     said = {
         "message": "max_tokens is too large",
         "type": "invalid_request_error",
@@ -290,7 +309,7 @@ async def test_the_upstream_says_that_the_request_is_wrong() -> None:
     assert house.record.status == 400
 
 
-async def test_the_upstreams_own_status_is_passed_on() -> None:
+async def test_the_upstreams_own_status_is_passed_on(autojump_clock: MockClock) -> None:
     error = b'{"error": {"message": "no", "type": null, "code": null}}'
     house = a_house(a=[a_body(error, status=422)], b=[])
 
@@ -310,7 +329,7 @@ async def test_the_upstreams_own_status_is_passed_on() -> None:
     assert_refused(visitor, 422, body, target="a/m", attempts=1)
 
 
-async def test_a_client_error_inside_a_200_is_a_400() -> None:
+async def test_a_client_error_inside_a_200_is_a_400(autojump_clock: MockClock) -> None:
     error = {"message": "too long", "code": "context_length_exceeded"}
     house = a_house(a=[a_body(json.dumps({"error": error}).encode())], b=[])
 
@@ -321,7 +340,9 @@ async def test_a_client_error_inside_a_200_is_a_400() -> None:
     assert visitor.json["error"]["code"] == "context_length_exceeded"
 
 
-async def test_a_client_error_without_words_gets_ours() -> None:
+async def test_a_client_error_without_words_gets_ours(
+    autojump_clock: MockClock,
+) -> None:
     house = a_house(a=[a_body(b"", status=400)], b=[])
 
     visitor = await house.chat()
@@ -336,7 +357,7 @@ def a_throttle(seconds: int) -> Script:
     return a_body(b'{"error": {"message": "slow"}}', status=429, headers=headers)
 
 
-async def test_every_target_throttled() -> None:
+async def test_every_target_throttled(autojump_clock: MockClock) -> None:
     house = a_house(a=[a_throttle(30)], b=[a_throttle(20)])
 
     visitor = await house.chat()
@@ -361,7 +382,7 @@ async def test_every_target_throttled() -> None:
     )
 
 
-async def test_every_target_throttled_for_long() -> None:
+async def test_every_target_throttled_for_long(autojump_clock: MockClock) -> None:
     house = a_house(a=[a_throttle(90)], b=[a_throttle(100)])
 
     visitor = await house.chat()
@@ -389,7 +410,7 @@ async def test_every_attempt_timed_out(autojump_clock: MockClock) -> None:
     assert_refused(visitor, 504, body, target="b/m", attempts=2)
 
 
-async def test_nothing_could_be_sent() -> None:
+async def test_nothing_could_be_sent(autojump_clock: MockClock) -> None:
     house = a_house(a_policy(a_route("")))
 
     visitor = await house.chat()
@@ -419,7 +440,9 @@ async def test_targets_failed_otherwise(autojump_clock: MockClock) -> None:
     assert len(house.record.attempts) == 2
 
 
-async def test_our_refused_credential_is_not_the_clients_401() -> None:
+async def test_our_refused_credential_is_not_the_clients_401(
+    autojump_clock: MockClock,
+) -> None:
     refused = a_body(b'{"error": {"message": "bad key sk-a"}}', status=401)
     house = a_house(a=[refused], b=[refused])
 
@@ -455,7 +478,7 @@ class BrokenStream:
 
 
 async def test_our_bug_before_the_commit_point(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     house = a_house()
     house.gateway.relay.upstream = BrokenUpstream()
@@ -473,7 +496,7 @@ async def test_our_bug_before_the_commit_point(
 
 
 async def test_our_bug_after_the_commit_point_breaks_the_answer_visibly(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     house = a_house()
     house.gateway.relay.upstream = BrokenUpstream()

@@ -8,7 +8,7 @@ from hypercorn.typing import (
     ASGISendEvent,
     HTTPScope,
 )
-from quart import Quart
+from quart import Quart, Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 
 from trio_gateway.web import chat
@@ -16,7 +16,7 @@ from trio_gateway.web.gateway import Gateway
 
 
 class StrictConnection(TrioASGIHTTPConnection):
-    """Quart's own, but every path is one, and no answer to HEAD has a body."""
+    """Quart's own, but a strange path or host is harmless, and HEAD gets no body."""
 
     def __init__(self, app: Quart, scope: HTTPScope) -> None:
         super().__init__(app, {**scope, "path": _path(scope["path"])})
@@ -33,6 +33,13 @@ class StrictConnection(TrioASGIHTTPConnection):
 
         is_head = self.scope["method"] == "HEAD"
         await super().__call__(receive, send_without_body if is_head else send)
+
+    def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
+        request = super()._create_request_from_scope(send)
+        # No route depends on the host, but Quart would look at it, and raise at one
+        # that no name can be. Who wants to judge it finds it in the scope.
+        request.headers["Host"] = "localhost"
+        return request
 
 
 def connection_to(gateway: Gateway) -> type[TrioASGIHTTPConnection]:
@@ -55,10 +62,13 @@ def connection_to(gateway: Gateway) -> type[TrioASGIHTTPConnection]:
 
 
 def _path(target: str) -> str:
-    """The path of a request's target, which may be a whole URL, `*`, or nonsense."""
-    if target.startswith("/"):
-        return target
-    try:
-        return "/" + urlsplit(target).path.removeprefix("/")
-    except ValueError:
-        return "/"
+    """The path of a request's target, which may be a whole URL, `*`, or nonsense.
+
+    It begins with one slash: Quart ignores further ones, and we must see what it sees.
+    """
+    if not target.startswith("/"):
+        try:
+            target = urlsplit(target).path
+        except ValueError:
+            target = ""
+    return "/" + target.lstrip("/")
