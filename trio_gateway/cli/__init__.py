@@ -1,0 +1,23 @@
+"""The command line: it composes the floors, and is the only one that knows them all.
+
+Exit codes: 0 good; 1 the answer is no; 2 wrong usage, or a file that cannot be used.
+"""
+
+import click
+
+from trio_gateway.cli.check import check
+from trio_gateway.cli.keys import keys
+from trio_gateway.cli.serve import serve
+from trio_gateway.cli.upstream import upstream
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trio-gateway")
+def main() -> None:
+    """An OpenAI-compatible gateway that keeps answering while providers fail."""
+
+
+main.add_command(serve)
+main.add_command(check)
+main.add_command(upstream)
+main.add_command(keys)

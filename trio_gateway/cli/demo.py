@@ -1,0 +1,51 @@
+"""The demo: two simulated providers on loopback, and how to watch them fail over."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import trio
+
+from trio_gateway.chaos.answers import Pace
+from trio_gateway.chaos.server import serve_provider
+from trio_gateway.chaos.weather import PRESETS
+
+# It opens nothing but this demo, on loopback.
+DEMO_KEY: Final = "demo"
+# About a real model's pace, so that a stream is seen to flow.
+_PACE: Final = Pace(tokens=24, first_token_s=0.15, gap_s=0.02)
+
+
+async def start_providers(nursery: trio.Nursery) -> Mapping[str, str]:
+    """Start both providers in a nursery; return the variables that a policy needs."""
+    flaky = partial(serve_provider, name="flaky", faults=PRESETS["flaky"])
+    steady = partial(serve_provider, name="steady")
+    ports = [
+        await nursery.start(partial(provider, port=0, pace=_PACE))
+        for provider in (flaky, steady)
+    ]
+    return {
+        "DEMO_FLAKY_URL": f"http://127.0.0.1:{ports[0]}",
+        "DEMO_STEADY_URL": f"http://127.0.0.1:{ports[1]}",
+        "DEMO_KEY": DEMO_KEY,
+    }
+
+
+def explain(clients: str) -> list[str]:
+    """Say how to try it."""
+    body = (
+        '{"model": "demo-chat", "messages": '
+        '[{"role": "user", "content": "Where is my refund?"}]}'
+    )
+    curl = (
+        f"curl {clients}/v1/chat/completions -H 'authorization: Bearer {DEMO_KEY}' "
+        f"-H 'content-type: application/json' -d '{body}'"
+    )
+    return [
+        "two simulated providers run: 'flaky' fails half of its requests, 'steady'",
+        "does not. Paste this into another terminal, a few times:",
+        "",
+        curl,
+        "",
+        'add "stream": true to see it flow; each request is told here as it ends:',
+    ]
