@@ -30,8 +30,8 @@ def status(behaviour: Behaviour) -> int | None:
 
 def test_the_same_seed_gives_the_same_weather() -> None:
     flaky = Weather(faults=PRESETS["flaky"])
-    assert run(flaky) == run(flaky)
-    assert run(flaky, seed=8) != run(flaky)
+    assert run(flaky, requests=200) == run(flaky, requests=200)
+    assert run(flaky, requests=200, seed=8) != run(flaky, requests=200)
 
 
 def test_providers_of_one_seed_do_not_fail_in_step() -> None:
