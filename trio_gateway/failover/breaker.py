@@ -1,0 +1,396 @@
+"""One target's health, learned from the requests it was sent: its breaker.
+
+The theory: a target that fails again and again is left alone for a while, then tried
+by one request, then trusted little by little. What fails now and then stays in use and
+gets a smaller share. The breaker only says how well a target is; what to send where,
+and what to do when all are ill, is decided by its reader.
+
+      +------------- 5 in a row, or half of what was sent lately ------------+
+      |                                                                      v
+    CLOSED <---- 10 s ---- RAMP <---- 2 good ---- PROBE <---- time -------- OPEN
+    1 - skip             0.1 .. 1                0: one     (or a good      0: its
+                            |                      slot      answer to a    time
+                            |                       |        last resort)   doubles
+                            |                       |                        ^
+                            +------- failed --------+-- failed, twice slow --+
+
+*Evidence.* A failure weighs 1. Passing the soft limit weighs 1/2, at that instant: a
+black hole shows itself no sooner. Failing later adds the rest, so that no request
+weighs more than 1. A first token inside the soft limit ends a run of failures; if its
+answer breaks before another one's first token, the run goes on. A neutral end weighs
+nothing: the client left or was wrong, another attempt won, we shed it, or the account
+was throttled.
+
+*Old news.* A request is judged by the era it was sent in. An era ends when the breaker
+opens and when it begins to ramp: what hung in a black hole and fails long after the
+healing says nothing about the target of today.
+
+*Degraded.* Below the tripping point, `skip_share` of first attempts should go to the
+next target instead: (n - 1.25 good) / (n + 1) over a minute. A request counts when it
+is known to be good or not, and not when sent: a burst on an idle target is no outage,
+and a client who leaves is no evidence.
+
+Sources: consecutive and share rules of Finagle's failure accrual and linkerd's unified
+breaker; the probe slot that a neutral outcome gives back, Finagle; slow start, Envoy;
+skipping, "Handling Overload" in Google's SRE book, with the constants of Envoy's
+admission control.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from random import Random
+from typing import Final
+
+from trio_gateway.failover.window import Window
+from trio_gateway.policy.route import BreakerRules
+
+# Two slow requests say as much as one that failed.
+SLOW_WEIGHT: Final = 0.5
+# Two failures are an anecdote, whatever share of the traffic they are. (How many in a
+# row are enough is the operator's own number.)
+EVIDENCE_MIN: Final = 3.0
+# Where the operator's window holds too few requests to judge, look this far back. The
+# share that is skipped is always taken from it: it should not tremble.
+LOOK_BACK_S: Final = 60.0
+# One good answer may be luck. Each further one delays recovery by a request.
+PROBE_SUCCESSES: Final = 2
+# A probe that is slow once is common (its connection is cold); failing on it kept
+# healthy targets out for up to 52 s in simulation, against 28 s with this rule.
+PROBE_SLOW_MAX: Final = 2
+# How long a healed target takes to get all its traffic back, and its share at first:
+# Envoy's slow start. A cold one that is given everything at once falls ill again.
+RAMP_S: Final = 10.0
+RAMP_SHARE_MIN: Final = 0.1
+# One step of the doubling is forgotten for each such time without opening.
+FORGET_S: Final = 300.0
+# Nothing is skipped above a success share of 1 / 1.25 = 80 %.
+SKIP_FACTOR: Final = 1.25
+# A target that still gets a fifth of its requests shows its recovery without probes.
+SKIP_SHARE_MAX: Final = 0.8
+# Fewer than one request in twenty moved is not worth an operator's attention.
+DEGRADED_FROM: Final = 0.05
+
+# 2^31 times any base is longer than any outage, and still a float.
+_TRIPS_MAX: Final = 32
+
+
+class BreakerState(StrEnum):
+    """How far a target is trusted."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBE = "probe"
+    RAMP = "ramp"
+
+
+@dataclass(slots=True, eq=False)
+class Sent:
+    """One request on its way, as the breaker remembers it; made by the breaker alone.
+
+    Whoever sent it hands it back with each piece of news.
+    """
+
+    era: int
+    is_probe: bool
+    is_slow: bool = False
+    is_committed: bool = False
+    run_before: float = 0.0  # the run of failures that its commit ended
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerView:
+    """What an operator sees of a breaker; instants are on the engine's clock."""
+
+    state: str  # a `BreakerState`, or "degraded"
+    since: float | None  # None: from the beginning
+    until: float | None  # when time alone will change the state
+    cause: str  # why it last opened; empty if it never did
+    trips: int
+    share: float
+    skip_share: float
+
+
+class Breaker:
+    """The breaker of one target.
+
+    Every request to the target is announced by `sent` or `take_probe`. Then come, in
+    this order and each at most once: `was_slow`, `committed`, and one of `failed` or
+    `neutral` unless the answer ended well. A clock that steps back ends what has not
+    begun; nothing lasts longer for it than it already had.
+    """
+
+    __slots__ = (
+        "_era",
+        "_forgets_at",
+        "_lately",
+        "_minute",
+        "_probe",
+        "_random",
+        "_reset_by",
+        "_rules",
+        "_run",
+        "_slow_probes",
+        "_state",
+        "_successes",
+        "_trips_max",
+        "cause",
+        "open_until",
+        "opened_at",
+        "since",
+        "trips",
+    )
+
+    def __init__(self, rules: BreakerRules, random: Random) -> None:
+        self._rules = rules
+        self._random = random
+        self._state = BreakerState.CLOSED
+        self.since = -inf
+        """When the present state began."""
+        self.opened_at = -inf
+        """When it last opened, for failure domains; -inf: never."""
+        self.open_until = -inf
+        """When the last opening ends or ended by time; -inf: it never opened."""
+        self.cause = ""
+        """Why it last opened, as a short phrase of our own."""
+        self.trips = 0
+        """How far the time open has doubled; forgotten step by step while closed."""
+        self._trips_max = _trips_that_count(rules)
+        self._forgets_at = inf
+        self._era = 0
+        self._run = 0.0
+        self._reset_by: Sent | None = None
+        self._lately = Window(rules.window_s)
+        self._minute = Window(LOOK_BACK_S)
+        self._probe: Sent | None = None
+        self._successes = 0
+        self._slow_probes = 0
+
+    # Questions
+
+    def state(self, now: float) -> BreakerState:
+        """The state at this instant."""
+        self._settle(now)
+        return self._state
+
+    def share(self, now: float) -> float:
+        """The fraction of first attempts that this target should get now."""
+        match self.state(now):
+            case BreakerState.CLOSED:
+                return 1.0 - self.skip_share(now)
+            case BreakerState.RAMP:
+                return max(RAMP_SHARE_MIN, (now - self.since) / RAMP_S)
+            case BreakerState.OPEN | BreakerState.PROBE:
+                return 0.0
+
+    def skip_share(self, now: float) -> float:
+        """The fraction of first attempts that others should get, by its failures."""
+        minute = self._minute
+        # Time only takes failures away, so that most are answered here.
+        if minute.requests - minute.good < EVIDENCE_MIN:
+            return 0.0
+        minute.move(now)
+        n = minute.requests
+        # The good may be fewer than none: an answer breaks later than it began.
+        good = max(0.0, minute.good)
+        if n - good < EVIDENCE_MIN:
+            return 0.0
+        return min(SKIP_SHARE_MAX, max(0.0, (n - SKIP_FACTOR * good) / (n + 1)))
+
+    def is_probe_free(self, now: float) -> bool:
+        """Whether a request may be sent as a probe."""
+        return self.state(now) is BreakerState.PROBE and self._probe is None
+
+    def describe(self, now: float) -> BreakerView:
+        """A picture for the operators' page."""
+        state = self.state(now)
+        skip_share = self.skip_share(now)
+        is_closed = state is BreakerState.CLOSED
+        until = {
+            BreakerState.OPEN: self.open_until,
+            BreakerState.RAMP: self.since + RAMP_S,
+        }
+        return BreakerView(
+            state="degraded" if is_closed and skip_share > DEGRADED_FROM else state,
+            since=None if self.since == -inf else self.since,
+            until=until.get(state),
+            cause=self.cause,
+            trips=self.trips,
+            share=self.share(now),
+            skip_share=skip_share,
+        )
+
+    # News
+
+    def sent(self) -> Sent:
+        """An ordinary request is sent, whatever the state."""
+        return Sent(self._era, is_probe=False)
+
+    def take_probe(self, now: float) -> Sent:
+        """A request is sent as the one probe; only where `is_probe_free`."""
+        assert self.is_probe_free(now), "there is one probe at a time"
+        self._probe = Sent(self._era, is_probe=True)
+        return self._probe
+
+    def was_slow(self, now: float, sent: Sent) -> None:
+        """It passed its soft limit without a first token; told before its outcome."""
+        sent.is_slow = True
+        if not self._is_news(now, sent):
+            return
+        match self._state:
+            case BreakerState.CLOSED | BreakerState.RAMP:
+                self._count(now, requests=1, good=0.0, failures=SLOW_WEIGHT)
+                self._judge(now, SLOW_WEIGHT, "slow")
+            case BreakerState.PROBE if sent.is_probe:
+                self._slow_probes += 1
+                if self._slow_probes == PROBE_SLOW_MAX:
+                    self._open(now, "slow probes")
+            case _:
+                pass
+
+    def committed(self, now: float, sent: Sent) -> None:
+        """It reached its commit point; inside the soft limit unless it `was_slow`."""
+        sent.is_committed = True
+        self._give_back(sent)
+        if sent.is_slow or not self._is_news(now, sent):
+            return
+        match self._state:
+            case BreakerState.CLOSED | BreakerState.RAMP:
+                sent.run_before, self._run = self._run, 0.0
+                self._reset_by = sent
+                self._count(now, requests=1, good=1.0, failures=0.0)
+            case BreakerState.PROBE | BreakerState.OPEN:
+                self._recover(now)
+
+    def failed(
+        self, now: float, sent: Sent, cause: str, *, weight: float = 1.0
+    ) -> None:
+        """It failed, before or after its commit point; `cause` as in `Failure`.
+
+        A `weight` below 1 is for answers that were whole but poor.
+        """
+        self._give_back(sent)
+        if not self._is_news(now, sent):
+            return
+        match self._state:
+            case BreakerState.RAMP if weight >= 1:
+                self._open(now, f"failed again: {cause}")
+            case BreakerState.CLOSED | BreakerState.RAMP:
+                self._count_failure(now, sent, cause, weight)
+            case BreakerState.PROBE if sent.is_probe and weight >= 1:
+                self._open(now, f"probe failed: {cause}")
+            case _:
+                # Open is open. What was sent anyway, and hung, is no probe's verdict.
+                pass
+
+    def neutral(self, sent: Sent) -> None:
+        """It ended in a way that says nothing about the target."""
+        self._give_back(sent)
+
+    # How it changes
+
+    def _settle(self, now: float) -> None:
+        """Make the changes that time alone makes."""
+        if self._state is BreakerState.OPEN:
+            if not self.opened_at <= now < self.open_until:
+                self._start_probing(min(now, self.open_until))
+        elif self._state is BreakerState.RAMP:
+            ends_at = self.since + RAMP_S
+            if not self.since <= now < ends_at:
+                self._state = BreakerState.CLOSED
+                self.since = min(now, ends_at)
+                self._forgets_at = self.since + FORGET_S
+        elif self.trips and self._state is BreakerState.CLOSED:
+            while self.trips and now >= self._forgets_at:
+                self.trips -= 1
+                self._forgets_at += FORGET_S
+
+    def _is_news(self, now: float, sent: Sent) -> bool:
+        self._settle(now)
+        return sent.era == self._era
+
+    def _give_back(self, sent: Sent) -> None:
+        if self._probe is sent:
+            self._probe = None
+
+    def _count(
+        self, now: float, *, requests: int, good: float, failures: float
+    ) -> None:
+        self._lately.add(now, requests, good, failures)
+        self._minute.add(now, requests, good, failures)
+
+    def _count_failure(self, now: float, sent: Sent, cause: str, weight: float) -> None:
+        """Count what its slowness and its commit have not said yet, or said wrongly."""
+        is_known = sent.is_slow or sent.is_committed
+        good = -weight if sent.is_committed and not sent.is_slow else 0.0
+        if sent.is_slow:
+            weight = max(0.0, weight - SLOW_WEIGHT)
+        if self._reset_by is sent:
+            self._run = max(self._run, sent.run_before)
+        self._count(now, requests=0 if is_known else 1, good=good, failures=weight)
+        self._judge(now, weight, cause)
+
+    def _judge(self, now: float, weight: float, cause: str) -> None:
+        """Open, if what is known is enough."""
+        rules = self._rules
+        self._run += weight
+        if self._run >= rules.consecutive:
+            self._open(now, f"{rules.consecutive} in a row: {cause}")
+            return
+        lately = self._lately
+        if lately.requests < rules.min_samples:
+            lately = self._minute
+        failures, n = lately.failures, lately.requests
+        if (
+            n >= rules.min_samples
+            and failures >= EVIDENCE_MIN
+            and failures >= rules.share * n
+        ):
+            self._open(now, f"{failures:g} of {n} failed: {cause}")
+
+    def _open(self, now: float, cause: str) -> None:
+        rules = self._rules
+        self.trips = min(self.trips + 1, self._trips_max)
+        most_s = min(rules.open_max_s, rules.open_base_s * 2.0 ** (self.trips - 1))
+        self._state = BreakerState.OPEN
+        self.since = self.opened_at = now
+        # Equal jitter: gateways that saw the same outage do not probe in step.
+        self.open_until = now + most_s / 2 + self._random.uniform(0.0, most_s / 2)
+        self.cause = cause
+        self._begin_era()
+
+    def _start_probing(self, now: float) -> None:
+        self._state = BreakerState.PROBE
+        self.since = now
+        self._successes = self._slow_probes = 0
+
+    def _recover(self, now: float) -> None:
+        """A good answer while it was not trusted."""
+        if self._state is BreakerState.OPEN:
+            self._start_probing(now)
+        self._successes += 1
+        self._slow_probes = 0
+        if self._successes == PROBE_SUCCESSES:
+            self._state = BreakerState.RAMP
+            self.since = now
+            self._begin_era()
+
+    def _begin_era(self) -> None:
+        self._era += 1
+        self._run = 0.0
+        self._reset_by = None
+        self._lately.clear()
+        self._minute.clear()
+
+
+def _trips_that_count(rules: BreakerRules) -> int:
+    """The number of trips from which on the time open no longer grows.
+
+    Counting on would not lengthen it, but would take an outage of hours days to forget.
+    """
+    trips = 1
+    while (
+        trips < _TRIPS_MAX and rules.open_base_s * 2.0 ** (trips - 1) < rules.open_max_s
+    ):
+        trips += 1
+    return trips
