@@ -37,6 +37,7 @@ async def test_a_stream_passes_byte_for_byte() -> None:
         ("x-gateway-attempts", "1"),
     ]
     assert house.record.outcome is Outcome.COMPLETED
+    assert house.record.bytes_out == len(visitor.received)
     assert house.upstream.left_open == []
 
 

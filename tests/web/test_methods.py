@@ -137,6 +137,7 @@ async def test_a_path_never_redirects() -> None:
 
     for path in ("/v1/models/", "/livez/", "//v1/models"):
         assert (await house.get(path)).status == 200
+    assert (await house.get("/v1//models")).status == 404
 
 
 @pytest.mark.parametrize("host", ["", "a b", "[::1", "x" * 5000, "a:b:c"])

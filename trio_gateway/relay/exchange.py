@@ -160,11 +160,14 @@ class Exchange:
         self._engine.advance(AnswerEnded(winner.attempt, failure), trio.current_time())
         return failure
 
-    def conclude(self, *, status: int | None, detail: str | None = None) -> None:
+    def conclude(
+        self, *, status: int | None, bytes_out: int = 0, detail: str | None = None
+    ) -> None:
         """Record the exchange, once: it is over, or is being cancelled.
 
         Args:
             status: what the client was answered; None where it left before.
+            bytes_out: how much of a body went out to it.
             detail: why, in one of our own phrases.
         """
         if self._engine.state not in (State.OVER, State.NEW):
@@ -188,6 +191,7 @@ class Exchange:
                 status=status,
                 target=self.target,
                 attempts=self.attempts,
+                bytes_out=bytes_out,
                 detail=detail or self._detail(),
             )
         )

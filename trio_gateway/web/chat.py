@@ -174,7 +174,11 @@ class _Chat:
                 nursery.cancel_scope.cancel()
         finally:
             try:
-                exchange.conclude(status=self._reply.status, detail=detail)
+                exchange.conclude(
+                    status=self._reply.status,
+                    bytes_out=self._reply.bytes_out,
+                    detail=detail,
+                )
             finally:
                 await exchange.aclose()
 
