@@ -28,7 +28,8 @@ class Toy:
         self.seen.append(f"{scope['method']} {scope['path']}")
         self.started.set()
         try:
-            await getattr(self, "at_" + scope["path"].strip("/*"))(receive, send)
+            name = "at_" + scope["path"].strip("/*")
+            await getattr(self, name, self.at_nothing)(receive, send)
         finally:
             self.ended.set()
 
@@ -43,6 +44,9 @@ class Toy:
     async def at_(self, receive: Receive, send: Send) -> None:
         await answer(send, b"root")
 
+    async def at_nothing(self, receive: Receive, send: Send) -> None:
+        await answer(send, b"nothing here", status=404)
+
     async def at_hi(self, receive: Receive, send: Send) -> None:
         await answer(send, b"hi")
 
@@ -53,6 +57,25 @@ class Toy:
     async def at_early(self, receive: Receive, send: Send) -> None:
         """Answers without asking for the body."""
         await answer(send, b"no", status=413)
+
+    async def at_late_answer(self, receive: Receive, send: Send) -> None:
+        """Answers long after the body came, without having asked for it."""
+        await trio.sleep(0.5)
+        await answer(send, b"no", status=413)
+
+    async def at_busy(self, receive: Receive, send: Send) -> None:
+        """Streams without a pause, as a framework does."""
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                await until_disconnect(receive)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            await begin(send)
+            while True:
+                await part(send, b"data: x\n\n")
+                await trio.lowlevel.checkpoint()
 
     async def at_echo(self, receive: Receive, send: Send) -> None:
         await answer(send, b"%d" % len(await whole_body(receive)))
@@ -110,6 +133,11 @@ class Toy:
             await begin(send)
             while True:
                 await part(send, KIB_64)
+
+    async def at_blind_flood(self, receive: Receive, send: Send) -> None:
+        await begin(send)
+        while True:
+            await part(send, KIB_64)
 
     async def at_deadline(self, receive: Receive, send: Send) -> None:
         """Gives a client that does not read half a second."""

@@ -93,6 +93,7 @@ class Connection(TCPServer):
         self._ending: Ending | None = None
         self._reading = trio.CancelScope()  # its deadline is the phase's
         self._pumping = trio.CancelScope()
+        self._pump_ended = trio.Event()
         self._ahead = ReadAhead(limits.ahead_bytes_max)
 
     async def run(self) -> None:
@@ -170,7 +171,9 @@ class Connection(TCPServer):
 
     async def _end(self) -> None:
         """Tell the app, then close: politely if an answer is on its way."""
+        # A pump that is about to run may still begin a request; none may begin after.
         self._pumping.cancel()
+        await self._pump_ended.wait()
         await self.protocol.handle(Closed())
         if self._ending is Ending.LATE:
             await self.protocol.refuse(408)
@@ -194,6 +197,7 @@ class Connection(TCPServer):
                 await self.protocol.handle(RawData(await self._ahead.take()))
                 if self._phase is Phase.HEAD and not self._has_part_of_head():
                     self._await_request()
+        self._pump_ended.set()
 
     def _has_part_of_head(self) -> bool:
         return bool(self._ahead or self.protocol.connection.trailing_data[0])

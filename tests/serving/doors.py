@@ -1,0 +1,130 @@
+"""The same app behind our server and behind the stock one, on real sockets.
+
+A hardening is only worth its code while the stock server lacks it, so the tests ask
+both, and say what each does.
+"""
+
+import gc
+import socket
+import struct
+import warnings
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Literal
+
+import hypercorn.trio
+import trio
+import trio.testing
+from hypercorn.config import Config
+
+from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.process import Drain, Shutdown, Site, serve
+
+Kind = Literal["ours", "stock"]
+
+# Real seconds after which a test is stuck, not slow.
+STUCK_S = 20.0
+
+
+async def visit_server(
+    kind: Kind,
+    app: Any,
+    visit: Callable[[int], Awaitable[None]],
+    *,
+    limits: Limits | None = None,
+    drain_s: float = 0.2,
+) -> set[str]:
+    """Serve while `visit(port)` runs; return the exceptions that ended the server."""
+    shutdown = Shutdown()
+    if kind == "ours":
+        sites = [Site(app, ["127.0.0.1:0"], limits)]
+        drain = Drain(limit_s=drain_s)
+        start = partial(serve, sites, shutdown=shutdown, drain=drain)
+        return await _visit(start, shutdown, visit)
+
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = None
+    config.graceful_timeout = drain_s
+    config.keep_alive_timeout = 75
+    trigger = shutdown.draining.wait
+    start = partial(hypercorn.trio.serve, app, config, shutdown_trigger=trigger)
+    with warnings.catch_warnings():
+        # It also forgets to close what it is interrupted in.
+        warnings.simplefilter("ignore", ResourceWarning)
+        deaths = await _visit(start, shutdown, visit)
+        gc.collect()
+    return deaths
+
+
+async def _visit(
+    start: Callable[..., Awaitable[None]],
+    shutdown: Shutdown,
+    visit: Callable[[int], Awaitable[None]],
+) -> set[str]:
+    try:
+        with trio.fail_after(STUCK_S):
+            async with trio.open_nursery() as nursery:
+                addresses = await nursery.start(start)
+                await trio.testing.wait_all_tasks_blocked()
+                address = str(addresses[0]).strip("(),'")
+                await visit(int(address.rsplit(":", 1)[1]))
+                shutdown.request()
+    except ExceptionGroup as group:
+        if group.subgroup((AssertionError, trio.TooSlowError)):
+            raise
+        return _names(group)
+    return set()
+
+
+def _names(error: BaseException) -> set[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return {name for member in error.exceptions for name in _names(member)}
+    return {type(error).__name__}
+
+
+async def dial(port: int, *, receive_buffer: int | None = None) -> trio.SocketStream:
+    """Connect; a small receive buffer makes a client that stalls its server soon."""
+    sock = trio.socket.socket()
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    await sock.connect(("127.0.0.1", port))
+    return trio.SocketStream(sock)
+
+
+async def reset(stream: trio.SocketStream) -> None:
+    """Leave with RST instead of FIN."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
+
+
+async def read(stream: trio.SocketStream, *, within_s: float) -> tuple[bytes, str]:
+    """Read for so long; say how it ended: `open`, `end` or `reset`."""
+    got = b""
+    with trio.move_on_after(within_s):
+        try:
+            while data := await stream.receive_some():
+                got += data
+        except trio.BrokenResourceError:
+            return got, "reset"
+        return got, "end"
+    return got, "open"
+
+
+async def happens(event: trio.Event, *, within_s: float) -> bool:
+    """Wait for an event, but not for ever."""
+    with trio.move_on_after(within_s):
+        await event.wait()
+    return event.is_set()
+
+
+async def tasks_fall_to(count: int, *, within_s: float) -> bool:
+    """Wait until no more tasks live than before, but not for ever."""
+    with trio.move_on_after(within_s):
+        while tasks_living() > count:  # noqa: ASYNC110 # Trio has no event for this
+            await trio.sleep(0.01)
+    return tasks_living() <= count
+
+
+def tasks_living() -> int:
+    return trio.lowlevel.current_statistics().tasks_living

@@ -1,0 +1,181 @@
+"""What strangers' bytes do, over real sockets, to our server and to the stock one."""
+
+from dataclasses import dataclass
+
+import h2.config
+import h2.connection
+import pytest
+import trio
+
+from tests.serving.doors import (
+    Kind,
+    dial,
+    read,
+    tasks_fall_to,
+    tasks_living,
+    visit_server,
+)
+from tests.serving.toy import Toy, request
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Bytes, and how each server answers: status of each answer, and is it closed."""
+
+    sent: bytes
+    ours: tuple[list[int], str]
+    stock: tuple[list[int], str]
+
+
+H2C = ("upgrade: h2c", "connection: upgrade, http2-settings")
+WEBSOCKET = (
+    "upgrade: websocket",
+    "connection: upgrade",
+    "sec-websocket-version: 13",
+    "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+SHAPES = {
+    "a preface of HTTP/2 gets an answer of HTTP/1": Shape(
+        PREFACE + SETTINGS, ours=([505], "end"), stock=([], "open")
+    ),
+    "an upgrade to h2c is ignored": Shape(
+        request("/hi", *H2C, "http2-settings: AAMAAABkAAQAAP__"),
+        ours=([200], "open"),
+        stock=([101], "open"),
+    ),
+    "an upgrade to a websocket is ignored": Shape(
+        request("/hi", *WEBSOCKET), ours=([200], "open"), stock=([500], "end")
+    ),
+    "two framings are refused": Shape(
+        request("/echo", "content-length: 5", "transfer-encoding: chunked")
+        + b"0\r\n\r\n",
+        ours=([400], "end"),
+        stock=([200], "open"),
+    ),
+    "a head of too many fields is refused": Shape(
+        request("/hi", *(f"x{n}: y" for n in range(1500))),
+        ours=([431], "end"),
+        stock=([200], "open"),
+    ),
+    "a body is not asked for before the app wants it": Shape(
+        request("/early", "expect: 100-continue", "content-length: 5"),
+        ours=([413], "end"),
+        stock=([100, 413], "end"),
+    ),
+    "connection: close closes though the app cancels itself": Shape(
+        request("/framework", "connection: close"),
+        ours=([200], "end"),
+        stock=([200], "open"),
+    ),
+    "http/1.0 closes though the app cancels itself": Shape(
+        b"GET /framework HTTP/1.0\r\n\r\n", ours=([200], "end"), stock=([200], "open")
+    ),
+    "a stray line break is no request": Shape(
+        request("/echo", method="POST", body=b"12") + b"\r\n",
+        ours=([200], "open"),
+        stock=([200, 400], "end"),
+    ),
+    "a stray line break after a last request is no error": Shape(
+        request("/slow", "connection: close") + b"\r\n",
+        ours=([200], "end"),
+        stock=([400], "end"),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["ours", "stock"])
+@pytest.mark.parametrize("name", SHAPES)
+async def test_bytes(name: str, kind: Kind) -> None:
+    shape = SHAPES[name]
+    seen: tuple[list[int], str] | None = None
+
+    async def visit(port: int) -> None:
+        nonlocal seen
+        stream = await dial(port)
+        await stream.send_all(shape.sent)
+        # "open" can only be seen by waiting; "end" comes well before this.
+        is_open = (shape.ours if kind == "ours" else shape.stock)[1] == "open"
+        got, end = await read(stream, within_s=0.4 if is_open else 5)
+        answers = got.split(b"HTTP/1.1 ")[1:]
+        seen = [int(answer[:3]) for answer in answers], end
+        await stream.aclose()
+
+    assert await visit_server(kind, Toy(), visit) == set()
+    assert seen == (shape.ours if kind == "ours" else shape.stock)
+
+
+@pytest.mark.parametrize(("kind", "dies"), [("ours", False), ("stock", True)])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\nabc",
+        request("/hi", *H2C, "http2-settings: A"),
+    ],
+)
+async def test_malformed_bytes_do_not_end_the_server(
+    sent: bytes, kind: Kind, dies: bool
+) -> None:
+    async def visit(port: int) -> None:
+        for _ in range(30):
+            stream = await dial(port)
+            await stream.send_all(sent)
+            await read(stream, within_s=0.02)
+            await stream.aclose()
+
+    assert bool(await visit_server(kind, Toy(), visit)) is dies
+
+
+@pytest.mark.parametrize(("kind", "dies"), [("ours", False), ("stock", True)])
+async def test_an_http_2_client_that_says_goaway_does_not_end_the_server(
+    kind: Kind, dies: bool
+) -> None:
+    async def attack(port: int) -> None:
+        stream = await dial(port)
+        client = h2.connection.H2Connection(
+            config=h2.config.H2Configuration(client_side=True)
+        )
+        client.initiate_connection()
+        target = [(":method", "GET"), (":path", "/busy"), (":scheme", "http")]
+        client.send_headers(1, [*target, (":authority", "x")], end_stream=True)
+        await stream.send_all(client.data_to_send())
+        await trio.sleep(0.02)
+        client.close_connection()
+        try:
+            await stream.send_all(client.data_to_send())
+        except trio.BrokenResourceError:
+            assert kind == "ours"  # it has already been refused
+        await read(stream, within_s=0.02)
+        await stream.aclose()
+
+    async def visit(port: int) -> None:
+        for _ in range(40):
+            await attack(port)
+
+    assert bool(await visit_server(kind, Toy(), visit)) is dies
+
+
+@pytest.mark.parametrize(("kind", "is_freed"), [("ours", True), ("stock", False)])
+async def test_a_large_body_that_nobody_read_leaves_no_task(
+    kind: Kind, is_freed: bool
+) -> None:
+    freed: bool | None = None
+
+    async def visit(port: int) -> None:
+        nonlocal freed
+        before = tasks_living()
+        stream = await dial(port)
+        await stream.send_all(
+            request("/late_answer", "content-length: 9000000", method="POST")
+        )
+        for _ in range(12):
+            await stream.send_all(b"x" * 65536)
+            await trio.sleep(0.01)
+        await read(stream, within_s=1)
+        await stream.aclose()
+        freed = await tasks_fall_to(before, within_s=5 if kind == "ours" else 0.5)
+
+    assert await visit_server(kind, Toy(), visit) == set()
+    assert freed is is_freed
