@@ -1,0 +1,504 @@
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from trio_gateway.failover.limiter import InFlight, LagShedder, Limiter, WaitingLine
+from trio_gateway.policy.route import Queue
+
+# --- a target's limit -------------------------------------------------------------
+
+
+def fill(limiter: Limiter, *, now: float = 0.0, at_most: int = 1000) -> int:
+    """Let in as many as there is room for."""
+    while limiter.in_flight < at_most and limiter.try_enter(now):
+        pass
+    return limiter.in_flight
+
+
+def test_nothing_is_limited_before_the_target_says_so() -> None:
+    limiter = Limiter(most=None)
+
+    assert limiter.limit(0.0) is None
+    assert fill(limiter) == 1000
+
+
+def test_the_policy_limit_holds() -> None:
+    limiter = Limiter(most=3)
+
+    assert limiter.limit(0.0) == 3
+    assert fill(limiter) == 3
+    limiter.leave()
+    assert limiter.has_room(0.0)
+    assert fill(limiter) == 3
+
+
+def test_asking_for_room_takes_none() -> None:
+    limiter = Limiter(most=1)
+
+    assert limiter.has_room(0.0)
+    assert limiter.has_room(0.0)
+    assert limiter.try_enter(0.0)
+    assert not limiter.has_room(0.0)
+
+
+def test_a_slot_is_given_back_once() -> None:
+    with pytest.raises(AssertionError):
+        Limiter(most=None).leave()
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "limit"), [(1, 14.0), (20, 14.0), (100, 70.0), (1000, 700.0)]
+)
+def test_the_first_overload_limits_to_less_than_was_in_flight(
+    in_flight: int, limit: float
+) -> None:
+    limiter = Limiter(most=None)
+    fill(limiter, at_most=in_flight)
+    limiter.overloaded(0.0)
+
+    assert limiter.limit(0.0) == pytest.approx(limit)
+    assert not limiter.has_room(0.0) or in_flight < limit
+
+
+def test_a_limit_lets_in_as_many_as_it_says() -> None:
+    limiter = Limiter(most=None)
+    limiter.overloaded(0.0)
+
+    assert fill(limiter) == 14
+
+
+def test_the_lower_of_both_limits_holds() -> None:
+    limiter = Limiter(most=10)
+    fill(limiter)
+    limiter.overloaded(0.0)
+    assert limiter.limit(0.0) == 10
+
+    limiter.overloaded(1.0)
+    assert limiter.limit(1.0) == pytest.approx(9.8)
+    assert not limiter.has_room(1.0)
+    limiter.leave()
+    assert not limiter.has_room(1.0)
+    limiter.leave()
+    assert limiter.has_room(1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer_s", "counts_at"), [(0.0, 1.0), (0.3, 1.0), (4.0, 4.0)]
+)
+def test_a_burst_of_refusals_is_one_piece_of_news(
+    answer_s: float, counts_at: float
+) -> None:
+    limiter = Limiter(most=None)
+    for _ in range(50):
+        limiter.overloaded(0.0, answer_s=answer_s)
+    limiter.overloaded(counts_at - 0.01, answer_s=answer_s)
+    assert limiter.limit(0.0) == pytest.approx(14.0)
+
+    limiter.overloaded(counts_at, answer_s=answer_s)
+    assert limiter.limit(counts_at) == pytest.approx(9.8)
+
+
+def test_a_limit_does_not_fall_below_four() -> None:
+    limiter = Limiter(most=None)
+    for second in range(100):
+        limiter.overloaded(float(second))
+
+    assert limiter.limit(99.0) == 4.0
+
+
+def test_a_round_of_answers_raises_a_limit_in_use_by_one() -> None:
+    limiter = Limiter(most=None)
+    limiter.overloaded(0.0)
+    fill(limiter)
+    for _ in range(14):
+        limiter.succeeded()
+
+    assert limiter.limit(0.0) == pytest.approx(15.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("in_flight", "grows"), [(6, False), (7, True)])
+def test_a_limit_less_than_half_used_does_not_grow(
+    in_flight: int, *, grows: bool
+) -> None:
+    limiter = Limiter(most=None)
+    limiter.overloaded(0.0)
+    fill(limiter, at_most=in_flight)
+    limiter.succeeded()
+
+    limit = limiter.limit(0.0)
+    assert limit is not None
+    assert (limit > 14.0) is grows
+
+
+def test_success_limits_nothing() -> None:
+    limiter = Limiter(most=None)
+    limiter.succeeded()
+
+    assert limiter.limit(0.0) is None
+
+
+def test_an_overload_is_forgotten_after_five_minutes_without_one() -> None:
+    limiter = Limiter(most=None)
+    limiter.overloaded(0.0)
+    limiter.overloaded(0.5)  # too soon to count as another, and yet the last one
+    fill(limiter)
+
+    assert not limiter.has_room(300.4)
+    assert limiter.limit(300.4) == pytest.approx(14.0)
+    assert limiter.has_room(300.5)
+    assert limiter.limit(300.5) is None
+    assert fill(limiter, now=300.5, at_most=100) == 100
+
+    limiter.overloaded(400.0)  # and what comes then is a first one
+    assert limiter.limit(400.0) == pytest.approx(70.0)
+
+
+def test_a_limit_finds_the_capacity_of_its_target() -> None:
+    """A hundred want in all the time; the target serves 30 at once and refuses more."""
+    random, limiter = Random("capacity"), Limiter(most=None)
+    served = refused = 0
+    for tick in range(6_000):  # of 50 ms
+        now = tick / 20
+        fill(limiter, now=now, at_most=100)
+        for _ in range(limiter.in_flight):
+            if limiter.in_flight > 30:
+                limiter.overloaded(now, answer_s=1.0)
+                limiter.leave()
+                refused += tick > 600
+            elif random.random() < 0.05:  # an answer takes a second
+                limiter.succeeded()
+                limiter.leave()
+                served += tick > 600
+
+    assert served / 270 > 0.75 * 30
+    assert refused < 0.05 * served
+
+
+# --- the line ---------------------------------------------------------------------
+
+FAR = 1e9
+
+
+def a_line(*, most: int = 1000, max_wait_s: float = 2.0) -> WaitingLine[str]:
+    return WaitingLine(Queue(max=most, max_wait_s=max_wait_s))
+
+
+def test_first_come_first_served() -> None:
+    line = a_line()
+    for at, ticket in enumerate("abc"):
+        assert line.join(ticket, at / 10, FAR)
+
+    assert [line.next(0.5) for _ in range(4)] == ["a", "b", "c", None]
+    assert line.expired(FAR) == []
+
+
+def test_a_full_line_takes_nobody() -> None:
+    line = a_line(most=2)
+    assert line.join("a", 0.0, FAR)
+    assert line.join("b", 0.0, FAR)
+    assert not line.join("c", 0.0, FAR)
+    line.next(0.0)
+
+    assert line.join("c", 0.0, FAR)
+    assert len(line) == 2
+
+
+def test_those_whose_wait_is_over_take_up_room_until_they_are_told() -> None:
+    line = a_line(most=1)
+    line.join("a", 0.0, FAR)
+    assert not line.join("b", 9.0, FAR)
+    assert line.expired(9.0) == ["a"]
+
+    assert line.join("b", 9.0, FAR)
+
+
+def test_nobody_joins_past_their_deadline() -> None:
+    assert not a_line().join("a", 1.0, 1.0)
+
+
+def test_nobody_waits_past_their_deadline() -> None:
+    line = a_line()
+    line.join("patient", 0.0, FAR)
+    line.join("hurried", 0.0, 0.5)
+
+    assert line.expired(0.49) == []
+    assert line.expires_at() == 0.5
+    assert line.expired(0.5) == ["hurried"]
+    assert line.next(0.5) == "patient"
+
+
+def test_nobody_waits_longer_than_the_policy_says() -> None:
+    line = a_line(max_wait_s=0.8)
+    line.join("a", 0.0, FAR)
+
+    assert line.expires_at() == 0.8
+    assert line.expired(0.79) == []
+    assert line.expired(0.8) == ["a"]
+
+
+def test_each_is_reported_once() -> None:
+    line = a_line()
+    line.join("a", 0.0, FAR)
+
+    assert line.expired(9.0) == ["a"]
+    assert line.expired(9.0) == []
+
+
+def test_a_slot_is_not_given_to_one_whose_wait_is_over() -> None:
+    line = a_line()
+    line.join("late", 0.0, 0.5)
+    line.join("b", 0.0, FAR)
+
+    assert line.next(0.6) == "b"
+    assert line.expires_at() == 0.0  # there is somebody to tell
+    assert line.expired(0.6) == ["late"]
+
+
+def test_who_gives_up_is_neither_called_nor_reported() -> None:
+    line = a_line()
+    for ticket in ("a", "b", "late"):
+        line.join(ticket, 0.0, 0.5 if ticket == "late" else FAR)
+
+    assert line.give_up("a")
+    assert not line.give_up("a")
+    assert line.next(0.6) == "b"
+    assert line.give_up("late")
+    assert line.expired(FAR) == []
+    assert line.expires_at() is None
+
+
+def keep_waiting(line: WaitingLine[str], *, until: float) -> None:
+    """One joins every tenth of a second, and nobody is served."""
+    for tenth in range(round(until * 10)):
+        line.join(f"t{tenth}", tenth / 10, FAR)
+
+
+def test_a_line_that_was_never_empty_for_a_second_sheds_after_a_quarter() -> None:
+    line = a_line()
+    keep_waiting(line, until=1.0)
+    assert line.expires_at() == 1.0
+    assert line.expired(0.99) == []
+
+    # t7 has stood there for 300 ms, t8 for 200.
+    assert line.expired(1.0) == [f"t{tenth}" for tenth in range(8)]
+    assert line.expires_at() == pytest.approx(1.05)
+    assert line.expired(1.05) == ["t8"]
+
+
+def test_a_busy_line_serves_the_newest_first() -> None:
+    line = a_line()
+    keep_waiting(line, until=1.2)
+
+    assert line.next(1.2) == "t11"
+    assert line.next(1.2) == "t10"
+
+
+def test_a_line_that_was_empty_within_the_second_is_patient_and_fair() -> None:
+    line = a_line()
+    line.join("first", 0.0, FAR)
+    assert line.next(0.5) == "first"  # empty
+    line.join("a", 0.6, FAR)
+    line.join("b", 1.5, FAR)
+
+    assert line.expired(1.59) == []
+    assert line.next(1.59) == "a"
+
+
+def test_a_waiting_line_sheds_those_who_wait_and_keeps_those_who_come() -> None:
+    line = a_line(most=50)
+    refused = shed = 0
+    for tick in range(1_000):  # 100 a second come, 20 a second are served
+        now = tick / 100
+        refused += not line.join(f"t{tick}", now, FAR)
+        if tick % 5 == 0:
+            assert line.next(now) is not None
+        gone = line.expired(now)
+        shed += len(gone)
+        assert tick < 200 or all(now - int(t[1:]) / 100 <= 0.27 for t in gone)
+
+    assert len(line) <= 25
+    assert refused < 60  # before it was busy
+    assert shed > 600
+
+
+class ALine(RuleBasedStateMachine):
+    """Every ticket leaves in exactly one way, at a time that the rules allow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line: WaitingLine[int] = WaitingLine(Queue(max=5, max_wait_s=2.0))
+        self.now = 0.0
+        self.joined: dict[int, tuple[float, float]] = {}
+        self.made = 0
+
+    @rule(patience_s=st.sampled_from([0.0, 0.1, 0.5, 3.0, FAR]))
+    def join(self, patience_s: float) -> None:
+        self.made += 1
+        if self.line.join(self.made, self.now, self.now + patience_s):
+            self.joined[self.made] = (self.now, self.now + patience_s)
+
+    @rule(after_s=st.sampled_from([0.05, 0.2, 0.4, 1.0, 5.0]))
+    def wait(self, after_s: float) -> None:
+        self.now += after_s
+
+    @rule()
+    def serve(self) -> None:
+        ticket = self.line.next(self.now)
+        if ticket is not None:
+            at, deadline = self.joined.pop(ticket)
+            assert self.now < min(deadline, at + 2.0)
+
+    @rule()
+    def expire(self) -> None:
+        due_at = self.line.expires_at()
+        gone = self.line.expired(self.now)
+        assert bool(gone) == (due_at is not None and due_at <= self.now)
+        for ticket in gone:
+            at, deadline = self.joined.pop(ticket)
+            assert self.now >= min(deadline, at + 0.25)
+        for at, deadline in self.joined.values():
+            assert self.now < min(deadline, at + 2.0)
+
+    @precondition(lambda self: self.joined)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.joined)))
+        assert self.line.give_up(ticket)
+        del self.joined[ticket]
+
+    @invariant()
+    def is_bounded(self) -> None:
+        assert len(self.line) <= len(self.joined) <= 5
+
+
+TestALine = ALine.TestCase
+TestALine.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+# --- the gateway ------------------------------------------------------------------
+
+
+def test_the_gateway_holds_as_many_as_it_may() -> None:
+    gateway = InFlight(most=2)
+    assert [gateway.try_enter() for _ in range(3)] == [True, True, False]
+    gateway.leave()
+
+    assert gateway.count == 1
+    assert gateway.try_enter()
+
+
+def test_nobody_leaves_the_gateway_who_did_not_enter() -> None:
+    with pytest.raises(AssertionError):
+        InFlight(most=2).leave()
+
+
+def watch(
+    shedder: LagShedder, lag_s: float, *, start: float, seconds: float
+) -> list[float]:
+    """Note the same lag every 50 ms (and the lag); the share after each second."""
+    now, shares, second = start, [], 1
+    while now < start + seconds - 1e-6:
+        now += 0.05 + lag_s
+        shedder.note(lag_s, now)
+        while now >= start + second - 1e-6:
+            shares.append(round(shedder.share, 3))
+            second += 1
+    return shares
+
+
+def test_a_loop_in_time_sheds_nothing() -> None:
+    shedder = LagShedder(0.0)
+
+    assert set(watch(shedder, 0.049, start=0.0, seconds=20.0)) == {0.0}
+    assert not shedder.should_shed(0.0)
+
+
+def test_a_loop_on_the_edge_sheds_nothing() -> None:
+    assert set(watch(LagShedder(0.0), 0.1, start=0.0, seconds=20.0)) == {0.0}
+
+
+def test_a_late_loop_sheds_a_fifth_more_each_second_up_to_four() -> None:
+    shares = watch(LagShedder(0.0), 0.2, start=0.0, seconds=9.0)
+
+    assert shares[0] == 0.0
+    assert sorted(set(shares)) == [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert shares == sorted(shares)
+    assert shares[-1] == 0.8
+
+
+def test_one_late_second_is_no_overload() -> None:
+    shedder = LagShedder(0.0)
+    for tick in range(1, 201):
+        shedder.note(0.3 if tick == 30 else 0.0, tick * 0.05)
+        assert shedder.share == 0.0
+
+
+def test_one_wake_up_in_a_hundred_may_be_late() -> None:
+    """Noted 200 times a second: two late ones are one in a hundred, three are more."""
+
+    def after(late: int) -> float:
+        shedder = LagShedder(0.0)
+        for tick in range(1, 601):
+            shedder.note(0.3 if tick % 200 < late else 0.0, tick * 0.005)
+        return shedder.share
+
+    assert after(2) == 0.0
+    assert after(3) > 0.0
+
+
+def test_who_slept_through_a_whole_second_was_late_in_all_of_it() -> None:
+    shedder = LagShedder(0.0)
+    shedder.note(3.0, 3.05)
+
+    assert shedder.share == 0.2
+
+
+def overloaded_shedder() -> LagShedder:
+    shedder = LagShedder(0.0)
+    watch(shedder, 0.2, start=0.0, seconds=9.0)
+    assert shedder.share == pytest.approx(0.8)
+    return shedder
+
+
+def test_five_calm_seconds_take_a_fifth_back() -> None:
+    shares = watch(overloaded_shedder(), 0.0, start=10.0, seconds=25.0)
+
+    changes = [i for i, share in enumerate(shares[1:], 1) if share != shares[i - 1]]
+    assert len(changes) == 4
+    for before, after in pairwise(changes):
+        assert after - before in (5, 6)  # a window ends at the first note past it
+    assert shares[3] == 0.8
+    assert shares[-1] == 0.0
+
+
+def test_neither_calm_nor_late_changes_nothing() -> None:
+    shedder = overloaded_shedder()
+
+    assert set(watch(shedder, 0.08, start=10.0, seconds=60.0)) == {0.8}
+
+
+def test_unease_interrupts_the_calm() -> None:
+    shedder, now = overloaded_shedder(), 10.0
+    for _ in range(10):
+        watch(shedder, 0.0, start=now, seconds=4.0)
+        watch(shedder, 0.08, start=now + 4.0, seconds=1.2)
+        now += 5.2
+
+    assert shedder.share == pytest.approx(0.8)
+
+
+def test_the_draw_decides_who_is_shed() -> None:
+    shedder = overloaded_shedder()
+
+    assert sum(shedder.should_shed(n / 100) for n in range(100)) in (80, 81)
+
+
+def test_who_is_shed_comes_back_spread_and_later_the_more_are_shed() -> None:
+    calm, overloaded = LagShedder(0.0), overloaded_shedder()
+
+    assert (calm.retry_after_s(0.0), calm.retry_after_s(0.5)) == (1.0, 2.0)
+    assert overloaded.retry_after_s(0.5) == 10.0

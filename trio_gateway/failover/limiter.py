@@ -1,0 +1,323 @@
+"""How much at once: at a target, in the line before it, and in the whole gateway.
+
+Four counters that never wait themselves; who may not enter is told so at once.
+
+    request -> LagShedder -> InFlight -> Limiter -------------> upstream
+               is the loop    is the      has the target   ^
+               falling        gateway     room? no: WaitingLine, until it has,
+               behind?        full?       or the patience ends: next target
+
+The **limiter** of a target keeps to what the policy says (`max_concurrency`), and to
+less while the target says that it is overloaded: TCP's additive increase and
+multiplicative decrease, driven by refusals and not by latency, because how long an
+answer takes is decided by its length.
+
+    limit  (none)            no overload seen: we never throttle a target on suspicion
+       |        |
+       |        '.  x 0.7    what was in flight at the first overload, and less
+       |         |  .-'
+       |         '-'  '. .-'   + 1 for each round of answers, if the limit is in use
+       |               '-
+       '--------------------------> time        forgotten 5 min after the last overload
+
+The **line** is first come, first served, while it empties now and then. If it never
+did for a second, more is asked than served: then nobody waits longer than 250 ms, and
+the newest go first, because who came last still has somebody waiting for the answer.
+(Controlled delay and adaptive LIFO, as in Facebook's "Fail at Scale", ACM Queue 2015,
+slowed down from milliseconds to the pace of language models.)
+
+The **shedder** looks at how late the event loop is. Two seconds in a row in which one
+wake-up in a hundred came more than 100 ms late, and a fifth of the requests is turned
+away; each further such second a fifth more, and back by a fifth for every five calm
+ones. (The shape is that of DAGOR, "Overload Control for Scaling WeChat", 2018.)
+"""
+
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from trio_gateway.policy.route import Queue
+
+# The least a limit starts from: nobody offers a model that serves fewer at once.
+_START: Final = 20.0
+# Below this a limit says nothing about capacity, only that the target is ill, which is
+# the breaker's business.
+_LEAST: Final = 4.0
+# Gentler than TCP's half, for a refusal costs a failover and no lost time.
+_DECREASE: Final = 0.7
+# One burst of refusals is one piece of news, however many requests were in it.
+_DECREASE_EVERY_S: Final = 1.0
+# What a target refused five minutes ago is no reason to hold back a burst now. A target
+# that is still too small refuses again, and sooner than that.
+_FORGET_S: Final = 300.0
+
+
+class Limiter:
+    """How many attempts one target (or one provider's account) may have at once."""
+
+    __slots__ = ("_adaptive", "_decrease_from", "_overloaded_at", "in_flight", "most")
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most  # `max_concurrency`; a reload may change it
+        self.in_flight = 0
+        self._adaptive: float | None = None
+        self._overloaded_at = 0.0
+        self._decrease_from = 0.0
+
+    def try_enter(self, now: float) -> bool:
+        """Take a slot if there is one; who took one must `leave`, once."""
+        if not self.has_room(now):
+            return False
+        self.in_flight += 1
+        return True
+
+    def leave(self) -> None:
+        """Give a slot back."""
+        assert self.in_flight > 0, "more left than entered"
+        self.in_flight -= 1
+
+    def has_room(self, now: float) -> bool:
+        """Whether `try_enter` would succeed."""
+        if self.most is not None and self.in_flight >= self.most:
+            return False
+        if self._adaptive is None:
+            return True
+        return self.in_flight + 1 <= self._adaptive or self._has_forgotten(now)
+
+    def limit(self, now: float) -> float | None:
+        """The number of slots in force, fractions idle; None: unlimited."""
+        if self._adaptive is None or self._has_forgotten(now):
+            return self.most
+        return self._adaptive if self.most is None else min(self._adaptive, self.most)
+
+    def overloaded(self, now: float, *, answer_s: float = 0.0) -> None:
+        """The target had no capacity for an attempt, which still counts as in flight.
+
+        `answer_s` is how long it usually takes to a first token: news of what was sent
+        before the last decrease comes that late.
+        """
+        if self._adaptive is None or self._has_forgotten(now):
+            before = max(_START, self.in_flight)
+        elif now >= self._decrease_from:
+            before = self._adaptive
+        else:
+            self._overloaded_at = now
+            return
+        self._adaptive = max(_LEAST, _DECREASE * before)
+        self._overloaded_at = now
+        self._decrease_from = now + max(_DECREASE_EVERY_S, answer_s)
+
+    def succeeded(self) -> None:
+        """An attempt got its answer, and still counts as in flight."""
+        if self._adaptive is not None and self.in_flight >= self._adaptive / 2:
+            self._adaptive += 1.0 / self._adaptive
+
+    def _has_forgotten(self, now: float) -> bool:
+        return now >= self._overloaded_at + _FORGET_S
+
+
+# A line that did not empty within this time will not do so soon.
+_BUSY_AFTER_S: Final = 1.0
+# Then a wait is no use to anyone, except to bridge the gap between two answers.
+_BUSY_WAIT_S: Final = 0.25
+
+Ticket = TypeVar("Ticket", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    joined_at: float
+    ends: tuple[float, int]  # when the wait is over, and a number that is its own
+
+
+class WaitingLine(Generic[Ticket]):
+    """Who waits for a slot, and until when: the books of a line, without the waiting.
+
+    A ticket is any value that names who waits. It leaves the line in exactly one way:
+    `next` calls it, `expired` reports it, or `give_up` takes it out.
+    """
+
+    __slots__ = ("_busy_from", "_count", "_ends", "_over", "_places", "_rules")
+
+    def __init__(self, rules: Queue) -> None:
+        self._rules = rules
+        self._places: OrderedDict[Ticket, _Place] = OrderedDict()  # as they came
+        self._ends: list[tuple[float, int, Ticket]] = []  # as their waits end
+        self._over: OrderedDict[Ticket, None] = OrderedDict()  # not reported yet
+        self._count = 0
+        self._busy_from = 0.0  # means something only while somebody waits
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def join(self, ticket: Ticket, now: float, deadline: float) -> bool:
+        """Stand in line until `deadline` at most; False: it is full, or too late."""
+        self._sweep(now)
+        if deadline <= now or len(self._places) + len(self._over) >= self._rules.max:
+            return False
+        assert ticket not in self._places, "one ticket, one place"
+        if not self._places:
+            self._busy_from = now + _BUSY_AFTER_S
+        self._count += 1
+        ends = (min(deadline, now + self._rules.max_wait_s), self._count)
+        self._places[ticket] = _Place(now, ends)
+        insort(self._ends, (*ends, ticket))
+        return True
+
+    def give_up(self, ticket: Ticket) -> bool:
+        """Leave the line; False: it was not in it any more."""
+        if ticket in self._over:
+            del self._over[ticket]
+            return True
+        if ticket not in self._places:
+            return False
+        self._take_out(ticket)
+        return True
+
+    def next(self, now: float) -> Ticket | None:
+        """Whose turn it is, now that there is a slot. Never one whose wait is over."""
+        self._sweep(now)
+        if not self._places:
+            return None
+        newest_first = now >= self._busy_from
+        ticket = next(reversed(self._places) if newest_first else iter(self._places))
+        self._take_out(ticket)
+        return ticket
+
+    def expired(self, now: float) -> list[Ticket]:
+        """Whose wait is over without a slot: each is reported once."""
+        self._sweep(now)
+        over = list(self._over)
+        self._over.clear()
+        return over
+
+    def expires_at(self) -> float | None:
+        """When `expired` will next have somebody to report; None: nobody waits.
+
+        A time in the past if it has already. Ask again after every `join`.
+        """
+        if self._over:
+            return 0.0
+        if not self._places:
+            return None
+        return min(self._ends[0][0], self._oldest_shed_at())
+
+    def _oldest_shed_at(self) -> float:
+        oldest = self._places[next(iter(self._places))]
+        return max(self._busy_from, oldest.joined_at + _BUSY_WAIT_S)
+
+    def _sweep(self, now: float) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            self._set_aside(self._ends[0][2])
+        while self._places and self._oldest_shed_at() <= now:
+            self._set_aside(next(iter(self._places)))
+
+    def _set_aside(self, ticket: Ticket) -> None:
+        self._take_out(ticket)
+        self._over[ticket] = None
+
+    def _take_out(self, ticket: Ticket) -> None:
+        place = self._places.pop(ticket)
+        del self._ends[bisect_left(self._ends, place.ends)]
+
+
+class InFlight:
+    """How many exchanges the whole gateway holds at once."""
+
+    __slots__ = ("count", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most  # `max_in_flight`; a reload may change it
+        self.count = 0
+
+    def try_enter(self) -> bool:
+        """Let one more in if there is room; who came in must `leave`, once."""
+        if self.count >= self.most:
+            return False
+        self.count += 1
+        return True
+
+    def leave(self) -> None:
+        """One is over."""
+        assert self.count > 0, "more left than entered"
+        self.count -= 1
+
+
+# Later than this and tokens stutter for everybody, deadlines are missed, and the fault
+# is ours alone.
+_LATE_S: Final = 0.1
+# Between calm and late nothing changes: on the edge a share would swing up and down.
+_CALM_S: Final = 0.05
+# The share of wake-ups that may be late: what a p99 leaves out.
+_LATE_SHARE: Final = 0.01
+# How long one judgement takes.
+_WINDOW_S: Final = 1.0
+# A fifth of the load is felt at once, and four steps of it are taken back within 20 s,
+# so that shedding does not outlive its cause. One in five always gets in: even a share
+# that is wrong must not be an outage.
+_STEP: Final = 0.2
+_STEPS_MAX: Final = 4
+# Backwards slowly, for the load that was turned away comes again.
+_CALM_WINDOWS: Final = 5
+# When to come back: spread, and later the more is turned away.
+_RETRY_AFTER_S: Final = (1.0, 3.0)
+
+
+class LagShedder:
+    """Which share of new requests to turn away, because the event loop is late."""
+
+    __slots__ = (
+        "_calm_windows",
+        "_late",
+        "_notes",
+        "_steps",
+        "_uneasy",
+        "_until",
+        "_was_late",
+    )
+
+    def __init__(self, now: float) -> None:
+        self._until = now + _WINDOW_S
+        self._notes = self._late = self._uneasy = 0
+        self._was_late = False
+        self._calm_windows = 0
+        self._steps = 0
+
+    @property
+    def share(self) -> float:
+        """How much of the load is turned away: 0 to 0.8."""
+        return self._steps * _STEP
+
+    def should_shed(self, draw: float) -> bool:
+        """Whether to turn this request away; the draw is uniform in [0, 1)."""
+        return draw < self._steps * _STEP
+
+    def retry_after_s(self, draw: float) -> float:
+        """When the one turned away may come back; the draw is uniform in [0, 1)."""
+        least_s, most_s = _RETRY_AFTER_S
+        return (least_s + draw * (most_s - least_s)) * (1 + self._steps)
+
+    def note(self, lag_s: float, now: float) -> None:
+        """A task that slept woke up so late. Note it several times a second."""
+        self._notes += 1
+        self._late += lag_s > _LATE_S
+        self._uneasy += lag_s > _CALM_S
+        if now >= self._until:
+            # Who slept through a whole window was late in all of it.
+            self._judge(has_slept_through=lag_s >= _WINDOW_S)
+            self._until = now + _WINDOW_S
+
+    def _judge(self, *, has_slept_through: bool) -> None:
+        is_late = self._late > _LATE_SHARE * self._notes
+        is_calm = self._uneasy <= _LATE_SHARE * self._notes
+        self._calm_windows = self._calm_windows + 1 if is_calm else 0
+        if is_late and (self._was_late or has_slept_through):
+            # One late second alone may be a garbage collection.
+            self._steps = min(self._steps + 1, _STEPS_MAX)
+        elif self._calm_windows == _CALM_WINDOWS:
+            self._steps = max(self._steps - 1, 0)
+            self._calm_windows = 0
+        self._was_late = is_late
+        self._notes = self._late = self._uneasy = 0
