@@ -19,7 +19,7 @@ PATIENCE_S = 1000.0
 class Got:
     """What a client got.
 
-    `ending` is whole, broken, silent, or refused where no head came.
+    `ending` is whole, cut, reset, silent or refused (there was no connection).
     """
 
     status: int | None
@@ -75,16 +75,14 @@ class Reader:
             except trio.TooSlowError:
                 break
             except trio.BrokenResourceError:
-                ending = "broken"
+                ending = "reset"
                 break
             if not data:
-                ending = "whole" if self._is_close_delimited() else "broken"
+                ending = "whole" if self._is_close_delimited() else "cut"
                 break
             self._parser.feed_data(bytes(data))
         if self._is_whole:
             ending = "whole"
-        if not self._has_head and ending == "broken":
-            ending = "refused"
         status = self._parser.get_status_code() if self._has_head else None
         return Got(status, self._headers, bytes(self._body), ending)
 
@@ -109,6 +107,15 @@ def a_call(body: bytes = b"{}", *, account: str = "a", connect_by: float = 10) -
     )
 
 
+ENDINGS = {
+    "connection refused": "refused",
+    "not connected in time": "refused",
+    "closed without an answer": "cut",
+    "connection reset": "reset",
+    "body cut": "cut",
+}
+
+
 async def read_behind_the_port(behaviour: Behaviour) -> Got:
     """Get what a behaviour gives through the in-memory upstream."""
     upstream = ScriptedUpstream(lambda _: behaviour)
@@ -117,7 +124,7 @@ async def read_behind_the_port(behaviour: Behaviour) -> Got:
     if scope.cancelled_caught:
         return Got(None, {}, b"", "silent")
     if isinstance(opened, Failure):
-        return Got(None, {}, b"", "refused")
+        return Got(None, {}, b"", ENDINGS[opened.cause])
     body, ending = await _read_to_the_end(opened)
     await opened.aclose()
     headers = {name.decode(): value.decode() for name, value in opened.headers}
@@ -132,7 +139,7 @@ async def _read_to_the_end(stream: ScriptedStream) -> tuple[bytes, str]:
         if scope.cancelled_caught:
             return body, "silent"
         if isinstance(piece, Failure):
-            return body, "broken"
+            return body, ENDINGS[piece.cause]
         if not piece:
             return body, "whole"
         body += piece

@@ -113,6 +113,24 @@ async def test_a_reset_is_a_reset_and_not_a_close(nursery: trio.Nursery) -> None
     await stream.aclose()
 
 
+async def test_a_cut_over_tls_says_no_goodbye_and_an_end_does(
+    nursery: trio.Nursery, tls: ServerTls
+) -> None:
+    context = ssl.create_default_context(cafile=str(tls.ca_pem))
+    for text, is_clean in (("eof=10", True), ("cut=10", False)):
+        port = await a_provider(nursery, parse_fault(text), tls=tls)
+        stream = await trio.open_ssl_over_tcp_stream(
+            "localhost", port, ssl_context=context, https_compatible=False
+        )
+        await stream.send_all(a_request(STREAM))
+        if is_clean:
+            await drain(stream)
+        else:
+            with pytest.raises(trio.BrokenResourceError):
+                await drain(stream)
+        await trio.aclose_forcefully(stream)
+
+
 @pytest.mark.parametrize("text", ["silence", "hang=300", "delay=1m"])
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
 async def test_a_client_that_leaves_is_noticed(

@@ -171,11 +171,9 @@ async def open_sockets(
         sockets = sockets[:1]
     if tls is None:
         return list(sockets)
-    # Not to wait for the other side's goodbye is what HTTPS does.
-    return [
-        trio.SSLListener(listener, tls.context, https_compatible=True)
-        for listener in sockets
-    ]
+    # Trio's `https_compatible` would close without TLS's goodbye: a cut, for those who
+    # look closely. Only a fault may do that here.
+    return [trio.SSLListener(listener, tls.context) for listener in sockets]
 
 
 def port_of(listener: SocketListener) -> int:
