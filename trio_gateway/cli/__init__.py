@@ -14,7 +14,14 @@ from trio_gateway.cli.upstream import upstream
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="trio-gateway")
 def main() -> None:
-    """An OpenAI-compatible gateway that keeps answering while providers fail."""
+    """An OpenAI-compatible gateway that keeps answering while providers fail.
+
+    \b
+    Examples:
+      trio-gateway serve --demo --policy policies/demo.yaml
+      trio-gateway check my.yaml
+      trio-gateway COMMAND --help
+    """  # noqa: D301 - click's mark of lines to be kept is the character itself
 
 
 main.add_command(serve)

@@ -17,7 +17,11 @@ def new() -> None:
     """Make an access key: shown once, stored as a hash.
 
     Give the key to the client; put the line with `sha256` under `access_keys:`.
-    """
+
+    \b
+    Example:
+      trio-gateway keys new
+    """  # noqa: D301 - click's mark of lines to be kept is the character itself
     made = new_key(secrets.token_bytes)
     click.echo(f"key (shown once): {made.key}")
     click.echo(f"for the policy:   - {{name: NAME, sha256: {made.sha256_hex}}}")

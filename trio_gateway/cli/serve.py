@@ -16,10 +16,11 @@ import click
 import trio
 
 from trio_gateway.access.keys import Keyring
-from trio_gateway.cli.check import load_or_exit
 from trio_gateway.cli.demo import explain, start_providers
 from trio_gateway.cli.logs import LineLog
 from trio_gateway.failover.fleet import Fleet
+from trio_gateway.policy.load import load_policy
+from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.relay.exchange import Relay
 from trio_gateway.relay.record import ExchangeRecord
@@ -87,7 +88,7 @@ class Options:
 def serve(
     policy: Path, bind: str, admin: str, workers: int, log: str | None, *, demo: bool
 ) -> None:
-    r"""Serve a policy's models to OpenAI-compatible clients.
+    """Serve a policy's models to OpenAI-compatible clients.
 
     SIGTERM and Ctrl-C drain: no new connections, open answers get the policy's
     `gateway.drain`; a second one ends at once.
@@ -96,7 +97,7 @@ def serve(
     Examples:
       trio-gateway serve --demo --policy policies/demo.yaml
       trio-gateway serve --policy my.yaml --bind 0.0.0.0:8080 --admin off
-    """
+    """  # noqa: D301 - click's mark of lines to be kept is the character itself
     if workers != 1:
         raise click.UsageError("not supported yet: --workers other than 1")
     options = Options(
@@ -137,16 +138,24 @@ async def _serve(options: Options) -> int:
         environ: Mapping[str, str] = os.environ
         if options.is_demo:
             environ = {**environ, **await start_providers(nursery)}
-        house = House(load_or_exit(options.policy, environ=environ), options)
         try:
-            code = await house.serve()
+            code = await _serve_policy(options, environ)
+        except PolicyError as error:
+            click.echo(str(error), err=True)
+            code = 2
         except BindError as error:
             click.echo(f"error: {error}", err=True)
             code = 2
-        finally:
-            house.writer.close(_FLUSH_S)
         nursery.cancel_scope.cancel()
     return code
+
+
+async def _serve_policy(options: Options, environ: Mapping[str, str]) -> int:
+    house = House(load_policy(options.policy, environ=environ), options)
+    try:
+        return await house.serve()
+    finally:
+        house.writer.close(_FLUSH_S)
 
 
 class House:

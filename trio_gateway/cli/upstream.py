@@ -52,7 +52,7 @@ def upstream(
     *,
     tls: bool,
 ) -> None:
-    r"""Run a simulated OpenAI-compatible provider.
+    """Run a simulated OpenAI-compatible provider.
 
     It answers POST /v1/chat/completions (streamed or not) and GET /v1/models, and has
     the faults it is told to have. One line is printed for each request.
@@ -69,7 +69,7 @@ def upstream(
     Examples:
       trio-gateway upstream --port 9001 --fault 'status=503,rate=30%' --seed 7
       trio-gateway upstream --port 9002 --preset flaky --tls
-    """
+    """  # noqa: D301 - click's mark of lines to be kept is the character itself
     chosen = (*(PRESETS[preset] if preset else ()), *faults)
     pace = Pace(tokens=tokens, gap_s=gap)
     try:
@@ -82,7 +82,8 @@ def upstream(
         try:
             trio.run(_run, provider, host, port, certificates)
         except OSError as error:
-            raise click.ClickException(error.strerror or str(error)) from error
+            click.echo(f"error: {error.strerror or error}", err=True)
+            raise SystemExit(2) from error
 
 
 def _certificates(folder: Path, host: str) -> ServerTls:
