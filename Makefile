@@ -1,7 +1,10 @@
 # Two commands: `make serve` and `make test`. Both set up .venv first, once.
+#
+#   make serve POLICY=my.yaml ARGS='--bind 127.0.0.1:8081'    your policy, your options
 
 PYTHON ?= python3
 POLICY ?=
+ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 SERVE := $(if $(POLICY),--policy $(POLICY),--demo --policy policies/demo.yaml)
@@ -9,7 +12,7 @@ SERVE := $(if $(POLICY),--policy $(POLICY),--demo --policy policies/demo.yaml)
 .PHONY: install serve test lock clean
 
 serve: $(READY)
-	@exec $(BIN)/trio-gateway serve $(SERVE)
+	@exec $(BIN)/trio-gateway serve $(SERVE) $(ARGS)
 
 test: $(READY)
 	$(BIN)/ruff format --check .
@@ -21,7 +24,7 @@ install: $(READY)
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "trio-gateway needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	  { echo "trio-gateway needs Python 3.11 or newer; try: make $(or $(MAKECMDGOALS),serve) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 	  { echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "setting up .venv (once) ..."
