@@ -308,6 +308,24 @@ def test_a_line_that_was_empty_within_the_second_is_patient_and_fair() -> None:
     assert line.next(1.59) == "a"
 
 
+def test_a_line_of_those_who_left_unnoticed_counts_as_empty() -> None:
+    line = a_line()
+    line.join("long gone", 0.0, FAR)
+    line.join("a", 9.0, FAR)
+
+    assert line.expired(9.5) == ["long gone"]
+
+
+def test_who_gives_up_takes_nobody_elses_end_along() -> None:
+    line = a_line()
+    line.join("hurried", 0.0, 0.5)
+    line.join("patient", 0.0, FAR)
+    line.give_up("patient")
+
+    assert line.expires_at() == 0.5
+    assert line.expired(0.5) == ["hurried"]
+
+
 def test_a_waiting_line_sheds_those_who_wait_and_keeps_those_who_come() -> None:
     line = a_line(most=50)
     refused = shed = 0
@@ -376,7 +394,7 @@ class ALine(RuleBasedStateMachine):
 
 
 TestALine = ALine.TestCase
-TestALine.settings = settings(max_examples=60, stateful_step_count=40)
+TestALine.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 # --- the gateway ------------------------------------------------------------------

@@ -94,9 +94,10 @@ class Quantiles:
 
     def observe(self, value_s: float, now: float) -> None:
         """An attempt committed after so long."""
+        if self.is_frozen:
+            return
         self._turn(now)
-        if not self.is_frozen:
-            self._current[_bucket_of(value_s)] += 1
+        self._current[_bucket_of(value_s)] += 1
 
     def censored(self, at_s: float, now: float) -> None:
         """An attempt was cancelled or timed out after so long, without a token."""
