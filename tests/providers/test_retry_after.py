@@ -77,6 +77,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
         "1.2.3",
         "Mon, 10 Sep 2001 01:46:41 GMT",
         "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 10 Sep 99999999999999999999 01:46:41 GMT",
         DATE[:-9],
     ],
 )

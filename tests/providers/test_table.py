@@ -239,6 +239,7 @@ ERRORS: list[tuple[str, int, object, FailureClass]] = [
     ("html", 502, b"<html>Bad Gateway</html>", SERVER_ERROR),
     ("text", 503, b"upstream connect error or disconnect", SERVER_ERROR),
     ("empty", 429, b"", RATE_LIMIT),
+    ("an overloaded 500", 500, openai("We are overloaded"), SERVER_ERROR),
     ("a blaming 500", 500, openai("", "context_length_exceeded"), SERVER_ERROR),
 ]  # fmt: skip
 
