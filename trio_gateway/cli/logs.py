@@ -36,6 +36,7 @@ class LineLog(logging.Handler):
                 "log",
                 at=record.created,
                 level=level,
+                text_chars_max=_TRACEBACK_CHARS_MAX,
                 logger=record.name,
                 message=record.getMessage(),
                 **fields,

@@ -101,7 +101,13 @@ def exchange_text(record: ExchangeRecord, *, zone: tzinfo = UTC) -> str:
 
 
 def event_line(
-    event: str, /, *, at: float, level: Level = Level.INFO, **fields: Field
+    event: str,
+    /,
+    *,
+    at: float,
+    level: Level = Level.INFO,
+    text_chars_max: int = TEXT_CHARS_MAX,
+    **fields: Field,
 ) -> str:
     """Something that happened to the gateway itself, in the form of `exchange_line`.
 
@@ -109,10 +115,11 @@ def event_line(
         event: Its name, for example "draining".
         at: Wall time, seconds since 1970 UTC.
         level: How much attention it deserves.
+        text_chars_max: Longer texts are cut; more than the default is for our own.
         **fields: What else there is to say; never a secret, never a prompt.
     """
     short = {
-        name: _short(value) if isinstance(value, str) else value
+        name: _short(value, text_chars_max) if isinstance(value, str) else value
         for name, value in fields.items()
     }
     return _json({"at": _iso(at), "level": level, "event": event, **short})
@@ -146,10 +153,10 @@ def _ms(duration_s: float) -> float:
     return round(duration_s * 1000, 1)
 
 
-def _short(text: str) -> str:
-    if len(text) <= TEXT_CHARS_MAX:
+def _short(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
+    if len(text) <= chars_max:
         return text
-    return text[: TEXT_CHARS_MAX - 3] + "..."
+    return text[: chars_max - 3] + "..."
 
 
 def _printable(text: str) -> str:
