@@ -4,6 +4,8 @@ import json
 import logging
 from typing import Any
 
+import pytest
+
 from trio_gateway.cli.logs import LineLog
 
 
@@ -30,9 +32,9 @@ def test_a_record_is_a_line_with_its_message_and_logger() -> None:
 
 
 def test_the_end_of_a_traceback_is_there_and_says_what_happened() -> None:
-    try:
+    with pytest.raises(ValueError, match="the very cause") as raised:
         raise ValueError("so many words " * 1000 + "and the very cause")
-    except ValueError as error:
-        line = written(a_record(exc_info=(ValueError, error, error.__traceback__)))
+    error = raised.value
+    line = written(a_record(exc_info=(ValueError, error, error.__traceback__)))
     assert line["traceback"].endswith("and the very cause\n")
     assert len(line["traceback"]) <= 4000

@@ -1,0 +1,66 @@
+"""`trio-gateway check`: valid is 0, a refused policy 1, wrong usage 2."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.cli.processes import POLICIES
+from trio_gateway.cli import main
+
+SECRETS = {"GROQ_API_KEY": "gsk-1", "TOGETHER_API_KEY": "tg-1", "APP_KEY": "tgw_1"}
+WRONG = """\
+version: 1
+providers: {openai: {base_url: https://api.openai.com/v1, api_key: sk-literal}}
+models: {chat: {targets: [{provider: opnai, model: x}], timeouts: {idle: 5}}}
+"""
+
+
+def test_a_valid_policy_is_said_to_be_so_with_its_models() -> None:
+    path = str(POLICIES / "two-providers.yaml")
+    result = CliRunner(env=SECRETS).invoke(main, ["check", path])
+    assert result.exit_code == 0
+    assert "valid" in result.stdout
+    assert "models: llama-3.3-70b\n" in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_folder_is_checked_as_one_policy(tmp_path: Path) -> None:
+    whole = (POLICIES / "two-providers.yaml").read_text()
+    first, second = whole.split("access_keys:")
+    (tmp_path / "a.yaml").write_text(first)
+    (tmp_path / "b.yaml").write_text("version: 1\naccess_keys:" + second)
+    result = CliRunner(env=SECRETS).invoke(main, ["check", str(tmp_path)])
+    assert result.exit_code == 0, result.stderr
+
+
+def test_all_that_is_wrong_is_said_at_once_on_stderr(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG)
+    result = CliRunner().invoke(main, ["check", str(path)])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    literal, idle = (
+        line for line in result.stderr.splitlines() if "key" in line or "idle" in line
+    )
+    assert literal.startswith(f"{path}:2:")
+    assert "providers.openai.api_key: holds a literal secret" in literal
+    assert idle.startswith(f"{path}:3:")
+    assert idle.endswith("models.chat.timeouts.idle: 5 is not a duration. Write 5s.")
+    assert "sk-literal" not in result.output
+
+
+def test_every_missing_secret_is_named() -> None:
+    env = dict.fromkeys(SECRETS)
+    path = str(POLICIES / "two-providers.yaml")
+    result = CliRunner(env=env).invoke(main, ["check", path])
+    assert result.exit_code == 1
+    for variable in SECRETS:
+        assert f"the environment variable {variable} is unset" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-file.yaml"], ["a", "b"]])
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, ["check", *arguments])
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr

@@ -1,0 +1,146 @@
+"""`trio-gateway serve`: what it refuses, and the demo as a newcomer meets it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from tests.cli import curl
+from tests.cli.processes import COMMAND, POLICIES, Running, running
+from trio_gateway.cli import main
+
+DEMO = ("serve", "--demo", "--policy", str(POLICIES / "demo.yaml"))
+ANYWHERE = ("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+ADMIN_KEY = "TRIO_GATEWAY_ADMIN_KEY"
+
+
+def refused(*arguments: str, env: Mapping[str, str | None] | None = None) -> str:
+    """What is said on stderr when `serve` ends with 2 before it serves."""
+    result = CliRunner(env=env).invoke(main, arguments)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    return result.stderr
+
+
+@pytest.mark.parametrize("demo", [[], ["--demo"]])
+def test_a_wrong_policy_is_reported_like_by_check(
+    tmp_path: Path, demo: list[str]
+) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("version: 1\nprovider: {}\nmodels: {}\n")
+    said = refused("serve", "--policy", str(path), *demo, *ANYWHERE)
+    checked = CliRunner().invoke(main, ["check", str(path)])
+    assert said == checked.stderr
+    assert f"{path}:2:1: provider: " in said
+
+
+def test_missing_secrets_are_named_all_at_once() -> None:
+    env = {"GROQ_API_KEY": None, "TOGETHER_API_KEY": None, "APP_KEY": None}
+    policy = str(POLICIES / "two-providers.yaml")
+    said = refused("serve", "--policy", policy, *ANYWHERE, env=env)
+    assert all(f"environment variable {name} is unset" in said for name in env)
+
+
+def test_an_admin_address_for_others_needs_a_key() -> None:
+    said = refused(*DEMO, "--admin", "0.0.0.0:9090", env={ADMIN_KEY: None})
+    assert f"set {ADMIN_KEY}" in said
+
+
+def test_more_workers_are_refused_and_not_ignored() -> None:
+    assert "not supported yet: --workers" in refused(*DEMO, "--workers", "2")
+
+
+def test_a_policy_is_required() -> None:
+    assert "--policy" in refused("serve", "--demo")
+
+
+@pytest.mark.parametrize("option", ["--bind", "--admin"])
+def test_a_port_in_use_is_a_clear_error(tmp_path: Path, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = (*COMMAND, *DEMO, *ANYWHERE, option, address)
+        with running(command, tmp_path / "log") as gateway:
+            assert gateway.wait() == 2
+    assert gateway.said() == (
+        f"error: cannot listen on {address}: Address already in use\n"
+    )
+
+
+def test_an_address_without_a_port_is_a_clear_error(tmp_path: Path) -> None:
+    command = (*COMMAND, *DEMO, *ANYWHERE, "--bind", "localhost")
+    with running(command, tmp_path / "log") as gateway:
+        assert gateway.wait() == 2
+    assert "write HOST:PORT" in gateway.said()
+    assert "Traceback" not in gateway.said()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The demo on free ports."""
+    log = tmp_path_factory.mktemp("demo") / "log"
+    with running((*COMMAND, *DEMO, *ANYWHERE), log) as gateway:
+        gateway.wait_for(r"^curl .*\n")
+        yield gateway
+        assert gateway.end() == 0
+        assert "Traceback" not in gateway.said()
+
+
+def pasted(demo: Running, path: str) -> str:
+    """What the command that the demo announces prints, pasted into a shell."""
+    command = demo.wait_for(r"^curl .*\n")[0]
+    shell = ["sh", "-c", command]
+    answer = subprocess.run(
+        shell, env={"PATH": path}, capture_output=True, timeout=60, check=True
+    )
+    return answer.stdout.decode()
+
+
+def test_the_announced_curl_works_as_often_as_it_is_pasted(
+    demo: Running, tmp_path: Path
+) -> None:
+    path = curl.on_path(tmp_path)
+    for _ in range(5):
+        answer = json.loads(pasted(demo, path))
+        assert answer["choices"][0]["finish_reason"] == "stop"
+    # The weather is the same in every run: some of the first five fail over.
+    demo.wait_for(
+        r"^\d\d:\d\d:\d\d  demo-chat  200  answer  \d+ ms  "
+        r"flaky/demo-small: \w+.* -> steady/demo-small: ok$"
+    )
+
+
+def test_the_stand_in_for_curl_does_what_curl_does(
+    demo: Running, tmp_path: Path
+) -> None:
+    path = f"{curl.stand_in(tmp_path)}:/usr/bin:/bin"
+    assert json.loads(pasted(demo, path))["object"] == "chat.completion"
+
+
+def test_the_admin_listener_is_where_the_demo_says(demo: Running) -> None:
+    admin = demo.wait_for(r"^listening on .*, admin on (http://\S+)$")[1]
+    assert httpx.get(f"{admin}/readyz").json() == {"status": "ready"}
+    assert "trio_gateway_in_flight 0.0" in httpx.get(f"{admin}/metrics").text
+
+
+def test_an_admin_key_from_the_environment_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    command = (*COMMAND, *DEMO, *ANYWHERE, "--admin", "0.0.0.0:0", "--log", "json")
+    environ = {**os.environ, ADMIN_KEY: "ops"}
+    with running(command, tmp_path / "log", environ=environ) as gateway:
+        line = json.loads(gateway.wait_for(r"^\{.*\}$")[0])
+        assert line["event"] == "listening"
+        port = line["admin"].rpartition(":")[2]
+        metrics = f"http://127.0.0.1:{port}/metrics"
+        assert httpx.get(metrics).status_code == 401
+        bearer = {"authorization": "Bearer ops"}
+        assert httpx.get(metrics, headers=bearer).status_code == 200
+        assert gateway.end(signal.SIGTERM) == 0
