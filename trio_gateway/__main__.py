@@ -1,0 +1,5 @@
+"""`python -m trio_gateway` is the command `trio-gateway`."""
+
+from trio_gateway.cli import main
+
+main()
