@@ -36,6 +36,10 @@ from trio_gateway.web.gateway import Gateway
 
 ADMIN_KEY_VARIABLE: Final = "TRIO_GATEWAY_ADMIN_KEY"
 
+# How long `/readyz` says no before connections are refused. Balancers that ask every
+# second look elsewhere in time; to slower ones the refused connection says the same.
+_NOTICE_S: Final = 1.0
+
 # What a log reader that has stopped may cost us at the end.
 _FLUSH_S: Final = 1.0
 
@@ -199,7 +203,7 @@ class House:
             )
             return await run(
                 self._sites(gateway),
-                drain=_drain(gateway),
+                drain=_drain(gateway, is_balanced=not self.options.is_demo),
                 on_listening=self._announce,
             )
 
@@ -232,7 +236,7 @@ class House:
             )
 
 
-def _drain(gateway: Gateway) -> Drain:
+def _drain(gateway: Gateway, *, is_balanced: bool) -> Drain:
     def start() -> None:
         gateway.is_ready = False
 
@@ -240,7 +244,10 @@ def _drain(gateway: Gateway) -> Drain:
         gateway.relay.curfew.set(trio.current_time())
 
     return Drain(
-        limit_s=gateway.policy.gateway.drain_s, on_start=start, on_deadline=deadline
+        limit_s=gateway.policy.gateway.drain_s,
+        notice_s=_NOTICE_S if is_balanced else 0.0,
+        on_start=start,
+        on_deadline=deadline,
     )
 
 
