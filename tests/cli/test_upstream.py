@@ -44,11 +44,12 @@ def test_it_serves_its_faults_and_ends_when_told(tmp_path: Path, number: int) ->
     with running(command, tmp_path / "log") as provider:
         base_url = provider.wait_for(r"^listening on (http://\S+)$")[1]
         url = f"{base_url}/chat/completions"
-        assert httpx.post(url, json=REQUEST).status_code == 503
-        answer = httpx.post(url, json=REQUEST).json()
-        assert answer["choices"][0]["message"]["content"]
-        provider.wait_for(r"^1  /v1/chat/completions  503  answered$")
-        provider.wait_for(r"^2  /v1/chat/completions  200  answered$")
+        with httpx.Client() as client:
+            assert client.post(url, json=REQUEST).status_code == 503
+            answer = client.post(url, json=REQUEST).json()
+            assert answer["choices"][0]["message"]["content"]
+            provider.wait_for(r"^1  /v1/chat/completions  503  answered$")
+            provider.wait_for(r"^2  /v1/chat/completions  200  answered$")
         assert provider.end(number) == 0
         assert "Traceback" not in provider.said()
 
