@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import trio
+import trustme
 
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
 from trio_gateway.policy.route import Account, ProviderKind, Secret
@@ -20,6 +22,33 @@ from trio_gateway.relay.port import Call, Connect
 from trio_gateway.upstream.network import connect_tcp
 
 HOST = "provider.test"
+PROXY = "proxy.test"
+
+
+@dataclass
+class Authority:
+    """A certificate authority of our own, and what it has signed."""
+
+    ca_file: str
+    server: ssl.SSLContext
+    stranger: ssl.SSLContext  # has a certificate for another name
+
+
+def an_authority(folder: Path) -> Authority:
+    ca = trustme.CA()
+    file = folder / "ca.pem"
+    ca.cert_pem.write_to_path(str(file))
+
+    def context(*names: str) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        ca.issue_cert(*names).configure_cert(context)
+        return context
+
+    return Authority(
+        ca_file=str(file),
+        server=context(HOST, "127.0.0.1", PROXY),
+        stranger=context("elsewhere.test"),
+    )
 
 
 @dataclass
@@ -64,13 +93,16 @@ class Peer:
         return bool(data)
 
     def reset(self) -> None:
-        if isinstance(self.stream, MemoryStream):
-            self.stream.reset()
+        stream = self.stream
+        if isinstance(stream, trio.SSLStream):
+            stream = stream.transport_stream
+        if isinstance(stream, MemoryStream):
+            stream.reset()
         else:
-            assert isinstance(self.stream, trio.SocketStream)
+            assert isinstance(stream, trio.SocketStream)
             linger = struct.pack("ii", 1, 0)
-            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.stream.socket.close()
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            stream.socket.close()
 
 
 Serve = Callable[[Peer], Awaitable[None]]

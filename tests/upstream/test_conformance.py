@@ -6,14 +6,22 @@ The cases are scripts. Against the real upstream they are played by a raw server
 import math
 import socket
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
 import trio
 import trio.testing
 
-from tests.upstream.peers import Peer, Place, a_call, in_memory, on_sockets
+from tests.upstream.peers import (
+    Authority,
+    Peer,
+    Place,
+    a_call,
+    in_memory,
+    on_sockets,
+)
 from trio_gateway.chaos.script import (
     Behaviour,
     Ending,
@@ -26,8 +34,10 @@ from trio_gateway.chaos.upstream import ScriptedUpstream
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.port import Upstream, UpstreamStream
 from trio_gateway.upstream.http import HttpUpstream
+from trio_gateway.upstream.pool import PooledUpstream
 
 HELLO = (Send(b"hel"), Send(b"lo"))
+NOT_CONNECTING = (Refusal.CONNECT_REFUSED, Refusal.CONNECT_HANG)
 LENGTH_5 = (("Content-Type", "text/plain"), ("Content-Length", "5"))
 
 
@@ -37,14 +47,29 @@ class World:
 
     behaviours: deque[Behaviour] = field(default_factory=deque)
     base_url: str = "http://provider.test"
+    has_seam: bool = True
     place: Place | None = None
+    ca_file: str | None = None
     upstream: Upstream = field(init=False)
 
     async def open(
         self, behaviour: Behaviour, *, connect_by: float = math.inf
     ) -> UpstreamStream | Failure:
         self.behaviours.append(behaviour)
-        return await self.upstream.open(a_call(self.base_url, connect_by=connect_by))
+        with self.url_for(behaviour) as base_url:
+            call = a_call(base_url, connect_by=connect_by, ca_file=self.ca_file)
+            return await self.upstream.open(call)
+
+    @contextmanager
+    def url_for(self, behaviour: Behaviour) -> Iterator[str]:
+        """Lead elsewhere where nothing but an address can: on bare sockets."""
+        if self.has_seam or behaviour not in NOT_CONNECTING:
+            yield self.base_url
+        elif behaviour is Refusal.CONNECT_REFUSED:
+            yield f"http://127.0.0.1:{a_port_nobody_listens_on()}"
+        else:
+            with a_port_that_swallows() as port:
+                yield f"http://127.0.0.1:{port}"
 
     async def stream(self, behaviour: Behaviour) -> UpstreamStream:
         stream = await self.open(behaviour)
@@ -125,7 +150,34 @@ def a_port_nobody_listens_on() -> int:
         return port
 
 
-@pytest.fixture(params=["http in memory", "http on sockets", "scripted"])
+@contextmanager
+def a_port_that_swallows() -> Iterator[int]:
+    """A port whose queue is full: the kernel answers no more connects."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(8):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(address)
+        yield address[1]
+
+
+@pytest.fixture(
+    params=[
+        "http in memory",
+        "http on sockets",
+        "pool in memory",
+        "pool in memory over TLS",
+        "pool on streams",
+        "pool on sockets",
+        "pool on sockets over TLS",
+        "scripted",
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -133,21 +185,26 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def clock(kind: str) -> trio.testing.MockClock | None:
     """Virtual time, where there are no sockets."""
-    is_real = kind == "http on sockets"
+    is_real = "in memory" not in kind and kind != "scripted"
     return None if is_real else trio.testing.MockClock(autojump_threshold=0)
 
 
 @pytest.fixture
-async def world(kind: str) -> AsyncIterator[World]:
+async def world(kind: str, authority: Authority) -> AsyncIterator[World]:
     world = World()
     if kind == "scripted":
         world.upstream = ScriptedUpstream(lambda _: world.behaviours.popleft())
         yield world
         return
-    serve = on_sockets if kind == "http on sockets" else in_memory
+    serve = in_memory if "in memory" in kind else on_sockets
+    trust = authority.server if "TLS" in kind else None
+    world.has_seam = not kind.startswith("pool on sockets")
+    world.ca_file = authority.ca_file if trust else None
+    make = HttpUpstream if kind.startswith("http") else PooledUpstream
+    connect = world.connect if world.has_seam else None
     async with (
-        serve(world.serve) as place,
-        HttpUpstream(connect=world.connect) as upstream,
+        serve(world.serve, trust=trust) as place,
+        make(connect=connect) as upstream,
     ):
         world.place, world.base_url, world.upstream = place, place.base_url, upstream
         yield world

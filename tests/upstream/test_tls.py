@@ -1,51 +1,27 @@
 """Certificates, real and wrong, over sockets and in virtual time; tunnels as well."""
 
 import base64
-import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
-from tests.upstream.peers import HOST, Peer, a_call, in_memory, on_sockets
+from tests.upstream.peers import (
+    HOST,
+    PROXY,
+    Authority,
+    Peer,
+    a_call,
+    in_memory,
+    on_sockets,
+)
 from tests.upstream.test_http import always_ok, kind, pooled, silence, whole
 from trio_gateway.chaos.network import MemoryNetwork
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.port import Connect
 from trio_gateway.upstream.http import HttpUpstream
-
-PROXY = "proxy.test"
-
-
-@dataclass
-class Authority:
-    """A certificate authority of our own, and what it has signed."""
-
-    ca_file: str
-    server: ssl.SSLContext
-    stranger: ssl.SSLContext  # has a certificate for another name
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    ca = trustme.CA()
-    file: Path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    ca.cert_pem.write_to_path(str(file))
-
-    def context(*names: str) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        ca.issue_cert(*names).configure_cert(context)
-        return context
-
-    return Authority(
-        ca_file=str(file),
-        server=context(HOST, "127.0.0.1", PROXY),
-        stranger=context("elsewhere.test"),
-    )
 
 
 async def test_a_certificate_of_the_accounts_own_authority_is_accepted(

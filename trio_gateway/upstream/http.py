@@ -10,7 +10,6 @@ pool of our making, because httpx offers no way to pass the pool a network.
 """
 
 import math
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
@@ -26,13 +25,16 @@ import trio
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Account, Secret
 from trio_gateway.relay.port import Call, Connect
+from trio_gateway.upstream.failures import NOT_CONNECTED, not_connected
 from trio_gateway.upstream.network import (
     Network,
     NoAnswerError,
     StaleConnectionError,
+    at_once,
     connect_tcp,
+    well_known,
 )
-from trio_gateway.upstream.proxy import ProxyRefusedError, through_proxy
+from trio_gateway.upstream.proxy import through_proxy
 
 # Idle connections kept per provider: enough for a burst to find TLS already done. Each
 # costs a file descriptor, and httpcore polls every one of them for every request.
@@ -45,11 +47,15 @@ class HttpUpstream:
     Use it as an async context manager, or close it with `aclose()`.
     """
 
-    def __init__(self, *, connect: Connect | None = None) -> None:
-        """Take the seam under all connections: TCP unless told otherwise."""
+    def __init__(
+        self, *, connect: Connect | None = None, trust: ssl.SSLContext | None = None
+    ) -> None:
+        """Take the seam under all connections: TCP unless told otherwise.
+
+        `trust` is used for the accounts that name no `ca_file`; httpx's own by default.
+        """
         self._connect = connect_tcp if connect is None else connect
-        # Built once, here: it takes some 30 ms, which no exchange should have to wait.
-        self._trust = httpx.create_ssl_context(trust_env=False)
+        self._trust = well_known() if trust is None else trust
         self._pools: dict[_Place, _Pool] = {}
 
     async def open(self, call: Call) -> "HttpStream | Failure":
@@ -160,10 +166,10 @@ class HttpStream:
         self._is_open = False
         if self._end is None:
             self._end = _ABANDONED
-        with _at_once(), suppress(*_TRANSLATED):
+        with at_once(), suppress(*_TRANSLATED):
             async for _ in self._chunks:
                 pass  # already received: what is left of it may complete the body
-        with _at_once():
+        with at_once():
             await self._body.aclose()
         await self._pool.release()
 
@@ -238,6 +244,8 @@ class _Body(httpx.AsyncByteStream):
 
 def _failure(phase: _Phase, error: Exception) -> Failure:
     """Translate an exception; its own text stays here, for it may hold addresses."""
+    if phase is _Phase.CONNECT:
+        return not_connected(error)
     for row in _TABLE[phase]:
         if isinstance(error, row.error) and str(error).startswith(row.text):
             return Failure(row.kind, row.cause)
@@ -253,22 +261,13 @@ class _Row(NamedTuple):
     text: str = ""  # how its message begins, where nothing else tells it apart
 
 
-_CONNECT: Final = FailureClass.CONNECT
 _RESET: Final = FailureClass.RESET
 _BAD: Final = FailureClass.BAD_ANSWER
 _CUT: Final = FailureClass.INTERRUPTED
 
-# The first row that fits is taken; what has none is a bug of ours, and loud.
+# For a connect, see `upstream.failures`. The first row that fits is taken; what has
+# none is a bug of ours, and loud.
 _TABLE: Final = {
-    _Phase.CONNECT: (
-        _Row(socket.gaierror, _CONNECT, "name not resolved"),
-        _Row(ConnectionRefusedError, _CONNECT, "connection refused"),
-        _Row(ssl.SSLCertVerificationError, _CONNECT, "certificate not accepted"),
-        _Row(ssl.SSLError, _CONNECT, "TLS handshake failed"),
-        _Row(ProxyRefusedError, _CONNECT, "refused by the proxy"),
-        _Row(OSError, _CONNECT, "not connected"),
-        _Row(trio.BrokenResourceError, _CONNECT, "broken while connecting"),
-    ),
     _Phase.HEAD: (
         _Row(
             StaleConnectionError,
@@ -299,7 +298,10 @@ _TABLE: Final = {
         _Row(httpx.RemoteProtocolError, _CUT, "body is not valid HTTP"),
     ),
 }
-_TRANSLATED: Final = tuple({row.error for rows in _TABLE.values() for row in rows})
+_TRANSLATED: Final[tuple[type[Exception], ...]] = (
+    *NOT_CONNECTED,
+    *{row.error for rows in _TABLE.values() for row in rows},
+)
 _ABANDONED: Final = Failure(_CUT, "read was abandoned")
 
 
@@ -362,15 +364,5 @@ class _Pool:
 
     async def _close_if_over(self) -> None:
         if self.is_retired and not self.streams:
-            with _at_once():
+            with at_once():
                 await self.transport.aclose()
-
-
-def _at_once() -> trio.CancelScope:
-    """Open a scope in which nothing can wait, and which no outer one disturbs.
-
-    httpcore shields what it does to close, and our connections close without waiting.
-    """
-    scope = trio.CancelScope(shield=True)
-    scope.cancel()
-    return scope

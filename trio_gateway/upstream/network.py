@@ -1,10 +1,10 @@
 """httpcore's way to the network, over our own seam: any `Connect` will do.
 
-Errors leave as they come (`OSError`, `ssl.SSLError`, Trio's), for `upstream.http` alone
-says what they mean. What httpcore cannot tell is noted here, where the bytes pass:
-whether a connection died before the first byte of an answer, and whether it had carried
-an answer before. Idle time is measured on Trio's clock, so that virtual time rules here
-too.
+Errors leave as they come (`OSError`, `ssl.SSLError`, Trio's), for `upstream.failures`
+and `upstream.http` say what they mean. What httpcore cannot tell is noted here, where
+the bytes pass: whether a connection died before the first byte of an answer, and
+whether it had carried an answer before. Idle time is measured on Trio's clock, so that
+virtual time rules here too.
 """
 
 import ssl
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import httpcore
+import httpx
 import trio
 
 from trio_gateway.relay.port import Connect
@@ -87,6 +88,24 @@ async def secure(
             raise error.__cause__ from None
         raise
     return tls
+
+
+def well_known() -> ssl.SSLContext:
+    """Trust the authorities that everybody trusts, and no environment variable.
+
+    It takes some 30 ms, which no exchange should have to wait: once, at the start.
+    """
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def at_once() -> trio.CancelScope:
+    """Open a scope in which nothing can wait, and which no outer one disturbs.
+
+    For closing: what is under our connections closes without waiting.
+    """
+    scope = trio.CancelScope(shield=True)
+    scope.cancel()
+    return scope
 
 
 class Network(httpcore.AsyncNetworkBackend):
@@ -178,11 +197,12 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         """
         if info == "is_readable":
             idle_s = trio.current_time() - self._last_byte_at
-            return idle_s > IDLE_S or _is_readable(self._stream)
+            return idle_s > IDLE_S or is_readable(self._stream)
         return None
 
 
-def _is_readable(stream: trio.abc.Stream) -> bool:
+def is_readable(stream: trio.abc.Stream) -> bool:
+    """Say whether a stream, or what its TLS runs over, has bytes or its end waiting."""
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
     if isinstance(stream, trio.SocketStream):

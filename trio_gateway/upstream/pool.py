@@ -1,0 +1,304 @@
+"""The network behind the port, built for speed: our own pool of HTTP/1.1 connections.
+
+An exchange pays for one write, one wait and one read, and for little Python between
+them: no request or response objects, no task, no lock, and a cancel scope only where a
+connection must be made. What makes that safe:
+
+- A connection has one owner at any time: the pool while it is idle, else one exchange.
+  It goes back only after an answer that was whole and in step, without awaiting; on
+  every other way out, cancellations included, its owner closes it. So there is nothing
+  to lock and nothing to leak.
+- The idle connection used last is used first: the others grow old, and are closed. One
+  that has ended meanwhile, or has got bytes that nobody asked for, is noticed before it
+  is used. One that dies under its request before any byte of an answer is a failure
+  of class `not_processed`; whether to ask again is the engine's business.
+- There is no task in the background: what has been idle for too long is closed by
+  whichever exchange comes by next.
+
+What this does not do, which is proxies, goes through `upstream.http` and httpx's stock
+transport. The socket layer is in `links`, connecting in `dial` and `dns`, reading HTTP
+in `reader`.
+"""
+
+import ssl
+from collections import deque
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+import trio
+
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.policy.route import Account
+from trio_gateway.relay.port import Call, Connect, UpstreamStream
+from trio_gateway.upstream.connection import Connection
+from trio_gateway.upstream.dial import Dial, over_sockets, over_streams
+from trio_gateway.upstream.dns import Resolver
+from trio_gateway.upstream.failures import NOT_CONNECTED, not_connected
+from trio_gateway.upstream.http import IDLE_CONNECTIONS_MAX, HttpUpstream
+from trio_gateway.upstream.links import Tls
+from trio_gateway.upstream.network import IDLE_S, well_known
+from trio_gateway.upstream.request import (
+    UNLESS_GIVEN,
+    InvalidRequestError,
+    request_bytes,
+    start_of,
+)
+
+# Then a connection is renewed, however busy: so that a provider's new addresses, or
+# another machine behind its balancer, are found without a restart.
+AGE_S: Final = 600.0
+
+# How often somebody looks for connections that have been idle for too long.
+SWEEP_S: Final = 5.0
+
+# Paths remembered for one place. A policy has one or two per model.
+PATHS_MAX: Final = 256
+
+_CONNECT_TIMEOUT: Final = Failure(FailureClass.CONNECT, "connect timeout")
+_NO_CA_FILE: Final = Failure(FailureClass.CONNECT, "ca_file cannot be read")
+_INVALID: Final = Failure(FailureClass.BAD_ANSWER, "request is not valid HTTP")
+_ABANDONED: Final = Failure(FailureClass.INTERRUPTED, "read was abandoned")
+
+
+class PooledUpstream:
+    """All providers' networks: one pool of connections for each, made when first used.
+
+    Use it as an async context manager, or close it with `aclose()`.
+    """
+
+    def __init__(self, *, connect: Connect | None = None) -> None:
+        """Take the seam under all connections: the kernel's sockets unless told."""
+        self._trust = well_known()
+        self._proxied = HttpUpstream(connect=connect, trust=self._trust)
+        self._dial = over_streams(connect) if connect else over_sockets(Resolver())
+        self._pools: dict[tuple[str, str | None], Pool] = {}
+        self._sweep_at = 0.0
+
+    async def open(self, call: Call) -> UpstreamStream | Failure:
+        """Send a request and wait for the head of its answer; see the port."""
+        account = call.account
+        if account.proxy is not None:
+            return await self._proxied.open(call)
+        pool = self.pool_at(account.base_url, ca_file=account.ca_file)
+        if pool is None:
+            return _NO_CA_FILE
+        now = trio.current_time()
+        if now >= self._sweep_at:
+            await self._sweep(now)
+        try:
+            request = pool.request(call)
+        except InvalidRequestError:
+            return _INVALID
+        return await pool.open(request, connect_by=call.connect_by, now=now)
+
+    def pool_at(self, base_url: str, *, ca_file: str | None = None) -> "Pool | None":
+        """Find or make the pool of a place; None if its `ca_file` cannot be read.
+
+        Without awaiting, so that none is made twice.
+        """
+        place = (base_url, ca_file)
+        pool = self._pools.get(place)
+        if pool is None:
+            try:
+                trust = self._trust if ca_file is None else _trusting(ca_file)
+            except OSError:
+                return None
+            pool = self._pools[place] = Pool(base_url, self._dial, trust)
+        return pool
+
+    async def retain(self, accounts: Iterable[Account]) -> None:
+        """Close the pools of all other accounts, each as soon as its last stream is.
+
+        To be called when a policy has replaced another. An exchange that still follows
+        the old one may open a pool again; the next call closes it.
+        """
+        accounts = list(accounts)
+        await self._proxied.retain(accounts)
+        kept = {(account.base_url, account.ca_file) for account in accounts}
+        for place in [place for place in self._pools if place not in kept]:
+            await self._pools.pop(place).retire()
+
+    async def aclose(self) -> None:
+        """Close every connection at once, also those in use."""
+        while self._pools:
+            _, pool = self._pools.popitem()
+            await pool.aclose()
+        await self._proxied.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _sweep(self, now: float) -> None:
+        self._sweep_at = now + SWEEP_S
+        for pool in list(self._pools.values()):
+            await pool.close_idle(idle_since_before=now - IDLE_S)
+
+
+class Pool:
+    """The connections to one place, and how its requests begin."""
+
+    def __init__(self, base_url: str, dial: Dial, trust: ssl.SSLContext) -> None:
+        url = httpx.URL(base_url)
+        self._base_url = base_url
+        self._host = url.raw_host.decode("ascii")
+        self._tls = Tls(trust, self._host) if url.scheme == "https" else None
+        self._port = url.port or (443 if self._tls else 80)
+        self._dial = dial
+        self._starts: dict[str, bytes] = {}
+        self._idle: deque[Connection] = deque()  # the one used last stands last
+        self._in_use: set[Connection] = set()
+        self._is_retired = False
+
+    def request(self, call: Call) -> bytes:
+        """Write a call's request.
+
+        Raises:
+            InvalidRequestError: If a field cannot be written.
+        """
+        fields = call.headers
+        given = {name for name, _ in fields}
+        missing = [field for field in UNLESS_GIVEN if field[0] not in given]
+        return request_bytes(self._start(call.path), (*fields, *missing), call.body)
+
+    def _start(self, path: str) -> bytes:
+        """Write the beginning of requests to a path, once for many."""
+        start = self._starts.get(path)
+        if start is None:
+            if len(self._starts) >= PATHS_MAX:
+                self._starts.clear()
+            url = httpx.URL(self._base_url + path)
+            start = self._starts[path] = start_of(b"POST", url.raw_path, url.netloc)
+        return start
+
+    async def open(
+        self, request: bytes, *, connect_by: float, now: float
+    ) -> "PooledStream | Failure":
+        """Send a request and wait for the head of its answer."""
+        connection = await self._take_idle(now)
+        if connection is None:
+            made = await self._connect(connect_by)
+            if isinstance(made, Failure):
+                return made
+            connection = made
+        self._in_use.add(connection)
+        try:
+            failure = await connection.ask(request)
+        except BaseException:
+            await self._discard(connection)
+            raise
+        if failure is not None:
+            await self._discard(connection)
+            return failure
+        return PooledStream(connection, self)
+
+    async def _take_idle(self, now: float) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            is_old = now - connection.idle_since > IDLE_S
+            if not is_old and not connection.is_spent():
+                return connection
+            await connection.aclose()
+        return None
+
+    async def _connect(self, connect_by: float) -> Connection | Failure:
+        """Dial, within a limit that covers everything until a request can be sent."""
+        try:
+            with trio.move_on_at(connect_by):
+                link = await self._dial(self._host, self._port, self._tls)
+                return Connection(link, made_at=trio.current_time())
+        except NOT_CONNECTED as error:
+            return not_connected(error)
+        return _CONNECT_TIMEOUT
+
+    async def release(self, connection: Connection) -> None:
+        """Take back a connection: keep it if its answer is over, else close it."""
+        now = trio.current_time()
+        if (
+            self._is_retired
+            or now - connection.made_at > AGE_S
+            or not connection.is_ready_again()
+        ):
+            await self._discard(connection)
+            return
+        self._in_use.discard(connection)
+        connection.idle_since = now
+        self._idle.append(connection)
+        if len(self._idle) > IDLE_CONNECTIONS_MAX:
+            await self._idle.popleft().aclose()
+
+    async def _discard(self, connection: Connection) -> None:
+        self._in_use.discard(connection)
+        await connection.aclose()
+
+    async def close_idle(self, *, idle_since_before: float) -> None:
+        """Close what has been idle for too long."""
+        while self._idle and self._idle[0].idle_since < idle_since_before:
+            await self._idle.popleft().aclose()
+
+    async def retire(self) -> None:
+        """Close what is idle, and everything else as soon as it would be."""
+        self._is_retired = True
+        while self._idle:
+            await self._idle.popleft().aclose()
+
+    async def aclose(self) -> None:
+        """Close everything at once; who waits for an answer gets a failure."""
+        await self.retire()
+        for connection in list(self._in_use):
+            await connection.aclose()
+
+
+class PooledStream:
+    """An answer whose head has come, over the connection that carries it."""
+
+    __slots__ = ("_connection", "_end", "_pool", "headers", "status")
+
+    def __init__(self, connection: Connection, pool: Pool) -> None:
+        self.status: int = connection.status
+        self.headers: Sequence[tuple[bytes, bytes]] = tuple(connection.headers)
+        self._connection: Connection | None = connection
+        self._pool = pool
+        self._end: bytes | Failure | None = None
+
+    async def receive(self) -> bytes | Failure:
+        """Wait for more of the body, as it came; see the port."""
+        if self._end is not None:
+            return self._end
+        assert self._connection is not None
+        try:
+            data = await self._connection.receive()
+        except BaseException:
+            self._end = _ABANDONED
+            raise
+        if not data or isinstance(data, Failure):
+            self._end = data
+        return data
+
+    async def aclose(self) -> None:
+        """Free the connection, without waiting: kept after a whole body or closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if self._end is None:
+                self._end = _ABANDONED
+            await self._pool.release(connection)
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    """Trust the authorities in a file, and nobody else.
+
+    Raises:
+        OSError: If it cannot be read, or holds no certificate.
+    """
+    trust = ssl.create_default_context(cafile=ca_file)
+    trust.set_alpn_protocols(["http/1.1"])
+    return trust

@@ -1,0 +1,49 @@
+"""The bytes of a request, head and body in one piece, so that one write sends it.
+
+They hold what the call says, exactly, and only what HTTP needs besides. Nothing that
+could end a field early, and so smuggle in another one, is ever written.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+# One field a line, its name a token (RFC 9110, 5.6.2). The whole block is looked at
+# once: what has a line end or a NUL inside of a value does not fit.
+_FIELDS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n)+")
+
+# Bytes are relayed as they came, so no provider may compress them; and some refuse a
+# request that accepts nothing.
+UNLESS_GIVEN: Final = ((b"accept", b"*/*"), (b"accept-encoding", b"identity"))
+
+
+class InvalidRequestError(ValueError):
+    """A field of a request cannot stand in one."""
+
+
+def request_bytes(
+    start: bytes, fields: Iterable[tuple[bytes, bytes]], body: bytes
+) -> bytes:
+    """Write a request.
+
+    Args:
+        start: the first line and the `host` field, from `start_of`.
+        fields: all others but the length.
+        body: whole.
+
+    Raises:
+        InvalidRequestError: If a field cannot be written.
+    """
+    parts: list[bytes] = []
+    for name, value in fields:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"content-length: %d\r\n" % len(body))
+    block = b"".join(parts)
+    if not _FIELDS.fullmatch(block):
+        raise InvalidRequestError
+    return b"%b%b\r\n%b" % (start, block, body)
+
+
+def start_of(method: bytes, path: bytes, host: bytes) -> bytes:
+    """Write what all requests to a path share; a URL has made sure of its parts."""
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, path, host)
