@@ -19,7 +19,9 @@ import trustme
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
 from trio_gateway.policy.route import Account, ProviderKind, Secret
 from trio_gateway.relay.port import Call, Connect
+from trio_gateway.upstream.http import HttpUpstream
 from trio_gateway.upstream.network import connect_tcp
+from trio_gateway.upstream.pool import PooledUpstream
 
 HOST = "provider.test"
 PROXY = "proxy.test"
@@ -105,6 +107,7 @@ class Peer:
             stream.socket.close()
 
 
+Make = type[HttpUpstream] | type[PooledUpstream]
 Serve = Callable[[Peer], Awaitable[None]]
 
 

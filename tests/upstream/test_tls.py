@@ -12,6 +12,7 @@ from tests.upstream.peers import (
     HOST,
     PROXY,
     Authority,
+    Make,
     Peer,
     a_call,
     in_memory,
@@ -21,15 +22,14 @@ from tests.upstream.test_http import always_ok, kind, pooled, silence, whole
 from trio_gateway.chaos.network import MemoryNetwork
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.port import Connect
-from trio_gateway.upstream.http import HttpUpstream
 
 
 async def test_a_certificate_of_the_accounts_own_authority_is_accepted(
-    authority: Authority,
+    authority: Authority, make: Make
 ) -> None:
     async with (
         on_sockets(always_ok, trust=authority.server) as place,
-        HttpUpstream() as upstream,
+        make() as upstream,
     ):
         call = a_call(place.base_url, ca_file=authority.ca_file)
         for _ in range(2):
@@ -38,39 +38,43 @@ async def test_a_certificate_of_the_accounts_own_authority_is_accepted(
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused(
-    authority: Authority,
+    authority: Authority, make: Make
 ) -> None:
     async with (
         on_sockets(always_ok, trust=authority.server) as place,
-        HttpUpstream() as upstream,
+        make() as upstream,
     ):
         outcome = await upstream.open(a_call(place.base_url))
         assert outcome == Failure(FailureClass.CONNECT, "certificate not accepted")
         assert pooled(upstream) == 0
 
 
-async def test_a_certificate_for_another_name_is_refused(authority: Authority) -> None:
+async def test_a_certificate_for_another_name_is_refused(
+    authority: Authority, make: Make
+) -> None:
     async with (
         on_sockets(always_ok, trust=authority.stranger) as place,
-        HttpUpstream() as upstream,
+        make() as upstream,
     ):
         outcome = await upstream.open(a_call(place.base_url, ca_file=authority.ca_file))
         assert outcome == Failure(FailureClass.CONNECT, "certificate not accepted")
 
 
-async def test_a_server_without_tls_fails_the_handshake(authority: Authority) -> None:
+async def test_a_server_without_tls_fails_the_handshake(
+    authority: Authority, make: Make
+) -> None:
     async def talk_http(peer: Peer) -> None:
         await peer.stream.receive_some(1)
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    async with on_sockets(talk_http) as place, HttpUpstream() as upstream:
+    async with on_sockets(talk_http) as place, make() as upstream:
         secure_url = place.base_url.replace("http://", "https://")
         outcome = await upstream.open(a_call(secure_url))
         assert outcome == Failure(FailureClass.CONNECT, "TLS handshake failed")
 
 
 async def test_a_server_that_leaves_in_the_handshake_is_a_failed_connect(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, make: Make
 ) -> None:
     async def leave(peer: Peer) -> None:
         await peer.stream.receive_some(1)
@@ -78,7 +82,7 @@ async def test_a_server_that_leaves_in_the_handshake_is_a_failed_connect(
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
         serve_at(network, HOST, 443, leave, nursery)
-        async with HttpUpstream(connect=network.connect) as upstream:
+        async with make(connect=network.connect) as upstream:
             assert (
                 kind(await upstream.open(a_call(f"https://{HOST}")))
                 is FailureClass.CONNECT
@@ -87,23 +91,23 @@ async def test_a_server_that_leaves_in_the_handshake_is_a_failed_connect(
 
 
 async def test_an_authority_that_cannot_be_read_is_a_failure_and_no_exception(
-    tmp_path: Path,
+    tmp_path: Path, make: Make
 ) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("")
-    async with HttpUpstream() as upstream:
+    async with make() as upstream:
         for file in (empty, tmp_path / "missing.pem"):
             outcome = await upstream.open(a_call("https://x.test", ca_file=str(file)))
             assert outcome == Failure(FailureClass.CONNECT, "ca_file cannot be read")
 
 
 async def test_the_connect_limit_covers_the_handshake(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, make: Make
 ) -> None:
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
         serve_at(network, HOST, 443, Peer.until_the_client_leaves, nursery)
-        async with HttpUpstream(connect=network.connect) as upstream:
+        async with make(connect=network.connect) as upstream:
             limit = trio.current_time() + 2
             call = a_call(f"https://{HOST}", connect_by=limit)
             outcome = await upstream.open(call)
@@ -114,11 +118,11 @@ async def test_the_connect_limit_covers_the_handshake(
 
 
 async def test_a_cancellation_over_tls_leaves_no_connection(
-    autojump_clock: trio.testing.MockClock, authority: Authority
+    autojump_clock: trio.testing.MockClock, authority: Authority, make: Make
 ) -> None:
     async with (
         in_memory(silence, latency_s=0.1, trust=authority.server) as place,
-        HttpUpstream(connect=place.connect) as upstream,
+        make(connect=place.connect) as upstream,
     ):
         call = a_call(place.base_url, ca_file=authority.ca_file)
         for tenths in range(12):  # before, in and after each round trip
@@ -149,7 +153,7 @@ class Noticed(trio.abc.SendStream):
 
 
 async def test_a_cancellation_in_the_instant_of_the_handshakes_end_leaves_nothing(
-    autojump_clock: trio.testing.MockClock, authority: Authority
+    autojump_clock: trio.testing.MockClock, authority: Authority, make: Make
 ) -> None:
     async with in_memory(silence, trust=authority.server) as place:
         scope = trio.CancelScope()
@@ -162,7 +166,7 @@ async def test_a_cancellation_in_the_instant_of_the_handshakes_end_leaves_nothin
             stream = await place.connect(host, port)
             return trio.StapledStream(Noticed(stream, on_send), stream)
 
-        async with HttpUpstream(connect=connect) as upstream:
+        async with make(connect=connect) as upstream:
             with scope:
                 await upstream.open(a_call(place.base_url, ca_file=authority.ca_file))
             await trio.sleep(1)
@@ -218,13 +222,16 @@ def a_proxy(connect: Connect, asked: list[bytes]) -> Callable[[Peer], Awaitable[
 
 @pytest.mark.parametrize("is_secure", [True, False])
 async def test_a_proxy_is_asked_for_a_tunnel(
-    autojump_clock: trio.testing.MockClock, authority: Authority, is_secure: bool
+    autojump_clock: trio.testing.MockClock,
+    authority: Authority,
+    is_secure: bool,
+    make: Make,
 ) -> None:
     network, asked = MemoryNetwork(), list[bytes]()
     trust = authority.server if is_secure else None
     async with in_memory(always_ok, trust=trust) as place, trio.open_nursery() as tasks:
         serve_at(network, PROXY, 3128, a_proxy(place.connect, asked), tasks)
-        async with HttpUpstream(connect=network.connect) as upstream:
+        async with make(connect=network.connect) as upstream:
             call = a_call(
                 place.base_url,
                 ca_file=authority.ca_file,
@@ -255,7 +262,7 @@ async def test_a_proxy_is_asked_for_a_tunnel(
     ids=["407", "endless", "more", "no HTTP", "cut", "nothing"],
 )
 async def test_a_proxy_that_opens_no_tunnel_is_a_failed_connect(
-    autojump_clock: trio.testing.MockClock, answer: bytes
+    autojump_clock: trio.testing.MockClock, answer: bytes, make: Make
 ) -> None:
     async def refuse(peer: Peer) -> None:
         await peer.request()
@@ -264,7 +271,7 @@ async def test_a_proxy_that_opens_no_tunnel_is_a_failed_connect(
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
         serve_at(network, PROXY, 80, refuse, nursery)
-        async with HttpUpstream(connect=network.connect) as upstream:
+        async with make(connect=network.connect) as upstream:
             call = a_call("https://provider.test", proxy=f"http://{PROXY}")
             outcome = await upstream.open(call)
             assert outcome == Failure(FailureClass.CONNECT, "refused by the proxy")
@@ -273,11 +280,11 @@ async def test_a_proxy_that_opens_no_tunnel_is_a_failed_connect(
 
 
 async def test_a_proxy_that_hangs_is_left_at_the_connect_limit(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, make: Make
 ) -> None:
     async with (
         in_memory(silence) as proxy,
-        HttpUpstream(connect=proxy.connect) as upstream,
+        make(connect=proxy.connect) as upstream,
     ):
         limit = trio.current_time() + 2
         call = a_call("https://x.test", proxy=proxy.base_url, connect_by=limit)
@@ -289,7 +296,7 @@ async def test_a_proxy_that_hangs_is_left_at_the_connect_limit(
 
 
 async def test_failed_tls_inside_a_tunnel_leaves_nothing_behind(
-    autojump_clock: trio.testing.MockClock, authority: Authority
+    autojump_clock: trio.testing.MockClock, authority: Authority, make: Make
 ) -> None:
     network = MemoryNetwork()
     async with (
@@ -297,7 +304,7 @@ async def test_failed_tls_inside_a_tunnel_leaves_nothing_behind(
         trio.open_nursery() as tasks,
     ):
         serve_at(network, PROXY, 3128, a_proxy(place.connect, []), tasks)
-        async with HttpUpstream(connect=network.connect) as upstream:
+        async with make(connect=network.connect) as upstream:
             call = a_call(
                 place.base_url,
                 ca_file=authority.ca_file,
@@ -314,7 +321,7 @@ async def test_failed_tls_inside_a_tunnel_leaves_nothing_behind(
 
 
 async def test_a_proxy_may_itself_speak_tls(
-    autojump_clock: trio.testing.MockClock, authority: Authority
+    autojump_clock: trio.testing.MockClock, authority: Authority, make: Make
 ) -> None:
     network, asked = MemoryNetwork(), list[bytes]()
     async with (
@@ -328,7 +335,7 @@ async def test_a_proxy_may_itself_speak_tls(
             await tunnel(Peer(tls))
 
         serve_at(network, PROXY, 443, serve, tasks)
-        async with HttpUpstream(connect=network.connect) as upstream:
+        async with make(connect=network.connect) as upstream:
             call = a_call(
                 place.base_url, ca_file=authority.ca_file, proxy=f"https://{PROXY}"
             )
