@@ -13,6 +13,7 @@ from trio_gateway.policy.route import (
     CommitPoint,
     FallbackOn,
     GatewayLimits,
+    Hedge,
     Jitter,
     OnHint,
     Patience,
@@ -82,6 +83,8 @@ def a_target(
     account: Account | None = None,
     timeouts: Timeouts = TIMEOUTS,
     overrides: Mapping[str, object] | None = None,
+    max_concurrency: int | None = None,
+    weight: float = 1.0,
 ) -> Target:
     return Target(
         id=f"{name}/{model}",
@@ -89,6 +92,8 @@ def a_target(
         model=model,
         timeouts=timeouts,
         breaker=BREAKER,
+        weight=weight,
+        max_concurrency=max_concurrency,
         overrides=overrides or {},
     )
 
@@ -104,6 +109,10 @@ def a_route(
     retry: RetryRules = RETRY,
     fallback_on: FallbackOn | None = None,
     commit: CommitPoint | None = None,
+    is_overlap_on: bool = False,
+    hedge: Hedge | None = None,
+    max_cost_multiplier: float = 2.0,
+    queue: Queue | None = None,
 ) -> Route:
     """A route whose targets are values, or named by the letters of a string."""
 
@@ -122,10 +131,10 @@ def a_route(
         timeouts=timeouts,
         retry=retry,
         fallback_on=fallback_on or FallbackOn(FAILURES_THAT_MOVE),
-        max_cost_multiplier=2.0,
-        is_overlap_on=False,
-        hedge=None,
-        queue=Queue(max=1000, max_wait_s=2.0),
+        max_cost_multiplier=max_cost_multiplier,
+        is_overlap_on=is_overlap_on,
+        hedge=hedge,
+        queue=queue or Queue(max=1000, max_wait_s=2.0),
     )
 
 

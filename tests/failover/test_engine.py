@@ -14,6 +14,7 @@ from trio_gateway.failover.commands import (
     Refuse,
     WakeAt,
 )
+from trio_gateway.failover.deadlines import Wish
 from trio_gateway.failover.engine import Engine, MisuseError
 from trio_gateway.failover.events import (
     AnswerEnded,
@@ -36,13 +37,15 @@ def throttled(seconds: float | None) -> Failure:
     return Failure(FailureClass.RATE_LIMIT, "429", 429, retry_after_s=seconds)
 
 
-def an_engine(route: Route, *, is_stream: bool = True) -> Engine:
-    return Engine(route, Fleet(), is_stream=is_stream, random_for=Random)
+def an_engine(
+    route: Route, *, is_stream: bool = True, fleet: Fleet | None = None
+) -> Engine:
+    wish = Wish(is_stream=is_stream)
+    return Engine(route, fleet or Fleet(), wish, ticket="x", random_for=Random)
 
 
 def dial_of(commands: tuple[Command, ...]) -> Dial:
-    (dial,) = commands
-    assert isinstance(dial, Dial)
+    (dial,) = [command for command in commands if isinstance(command, Dial)]
     return dial
 
 

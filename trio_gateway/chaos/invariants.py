@@ -23,6 +23,7 @@ from trio_gateway.failover.commands import (
 from trio_gateway.failover.events import (
     AnswerEnded,
     AttemptFailed,
+    Called,
     ClientLeft,
     CutShort,
     Event,
@@ -46,11 +47,14 @@ class Watch:
         route: what the policy said.
         is_stream: what the client wanted.
         started_at: when the exchange was admitted.
+        is_alone: whether no other exchange shares the fleet, so that health cannot be
+            a reason to leave a target out.
     """
 
     route: Route
     is_stream: bool
     started_at: float
+    is_alone: bool = False
     violations: list[str] = field(default_factory=list)
     dials: dict[int, Dial] = field(default_factory=dict)
     ended: dict[int, Failure | None] = field(default_factory=dict)
@@ -76,6 +80,7 @@ class Watch:
             self._broke("nothing happens after the end", event)
         if event is not None:
             self._take(event, now)
+        self._wakes_at = None  # an alarm holds until the next answer
         for command in commands:
             self._obey(command, event, now)
         if not self.is_over and self.winner is None and not self._is_busy():
@@ -115,15 +120,12 @@ class Watch:
                     self._broke("only the winner's answer ends", event)
                 self._end(number, ending)
                 self.is_over = True
-            case TimeCame():
-                self._wakes_at = None
             case ClientLeft():
                 for number in self._alive():
                     self._end(number, Failure(FailureClass.CANCELLED, "left"))
-                self._wakes_at = None
                 self.is_over = True
-            case CutShort():
-                self._wakes_at = None
+            case TimeCame() | Called() | CutShort():
+                pass
 
     def _end(self, number: int, failure: Failure | None) -> None:
         if number in self.ended:
@@ -146,7 +148,7 @@ class Watch:
                 self._check_dial(command, event, now)
                 self.dials[command.attempt] = command
             case WakeAt(at):
-                if not now <= at <= self.precommit_by:
+                if not self._alive() and not now <= at <= self.precommit_by:
                     self._broke("no wait passes the deadline", command)
                 self._wakes_at = at
             case Drop(number):
@@ -187,8 +189,34 @@ class Watch:
             self._broke("no request before a target's own hint", dial)
         if isinstance(event, AttemptFailed):
             self._check_step(dial, event)
-        if isinstance(event, TimeCame) and dial.target.id not in self._tried():
-            self._broke("no sleep before another target", dial)
+        if dial.reason is Reason.RETRY and dial.target.id not in self._tried():
+            self._broke("only the same target is waited for in a backoff", dial)
+        if dial.reason is Reason.FAILOVER and dial.target.id in self._tried():
+            self._broke("failover is to another target", dial)
+        if dial.reason in (Reason.OVERLAP, Reason.HEDGE):
+            self._check_double(dial, now)
+
+    def _check_double(self, dial: Dial, now: float) -> None:
+        alive = {self.dials[number].target.id for number in self._alive()}
+        if not alive:
+            self._broke("a duplicate runs beside another attempt", dial)
+        if dial.target.id in alive:
+            self._broke("a duplicate is for another target", dial)
+        if dial.reason is Reason.OVERLAP and not self.route.is_overlap_on:
+            self._broke("no overlap where the policy says off", dial)
+        if dial.reason is Reason.HEDGE and self.route.hedge is None:
+            self._broke("no hedge where the policy says off", dial)
+        paid = sum(self._is_paid(number) for number in self.dials) + 1
+        if paid > self.route.max_cost_multiplier:
+            self._broke("duplicates stay within max_cost_multiplier", dial)
+
+    def _is_paid(self, number: int) -> bool:
+        failure = self.ended.get(number)
+        if failure is None:
+            return True
+        is_error = failure.status is not None and failure.status >= 400
+        unsent = (FailureClass.CONNECT, FailureClass.NOT_PROCESSED)
+        return not is_error and failure.kind not in unsent
 
     def _check_step(self, dial: Dial, event: AttemptFailed) -> None:
         failed = self.dials[event.attempt]
@@ -239,7 +267,7 @@ class Watch:
             case RefusalKind.UPSTREAM_FAILED:
                 if failures and all(map(is_throttle, failures)):
                     self._broke("throttled targets are told as 429", refuse)
-        if last is not None:
+        if last is not None and self.is_alone:
             self._check_not_given_up(refuse, last, now)
 
     def _check_not_given_up(self, refuse: Refuse, last: Failure, now: float) -> None:

@@ -38,7 +38,10 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
-    """Send `TimeCame` at this instant, unless another event comes first."""
+    """Send `TimeCame` at this instant, unless another event comes first.
+
+    It holds until the next answer of the engine; one without it means: no alarm.
+    """
 
     at: float
 

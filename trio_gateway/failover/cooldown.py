@@ -20,6 +20,7 @@ until something outside changes. When several credentials are refused together, 
 it is the vendor who cannot tell good from bad: `AuthWatch` tells the two apart.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from math import inf
@@ -195,23 +196,24 @@ class AuthWatch:
     reason enables them again. Memory is one instant for each key.
     """
 
-    __slots__ = ("_keys", "_refused_at", "_worked")
+    __slots__ = ("_refused_at", "_worked", "keys")
 
-    def __init__(self, keys: frozenset[str]) -> None:
-        self._keys = keys
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self.keys = set(keys)  # those that are known; others are met later
         self._worked: set[str] = set()
         self._refused_at: dict[str, float] = {}
 
     def succeeded(self, key: str) -> None:
         """This credential was accepted."""
+        self.keys.add(key)
         self._worked.add(key)
         self._refused_at.pop(key, None)
 
     def refused(self, key: str, now: float) -> AuthVerdict:
-        """This credential was refused; the names are those given at the beginning."""
-        assert key in self._keys, "a key of this vendor"
+        """This credential was refused."""
+        self.keys.add(key)
         self._refused_at[key] = now
-        if len(self._keys) == 1:
+        if len(self.keys) == 1:
             is_outage = key in self._worked
         else:
             # Instants of the future are from before the clock stepped back.

@@ -11,22 +11,42 @@ after it would not be left.
 Where the reserves do not fit, what is left is shared equally.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from trio_gateway.policy.route import Patience, Route, Target
+from trio_gateway.failover.quantile import AdaptivePatience
+from trio_gateway.policy.route import Route, Target
 
-# A later target's fair chance, while nothing is known about its speed: half its hard
-# limit, within these bounds (1.5 x p95 of common models' first tokens is 1.2-4.4 s).
+# Less than this is no fair chance for a target: it is what a reserve holds at least.
 _RESERVE_MIN_S: Final = 2.0
-_RESERVE_MAX_S: Final = 10.0
 # Below this an attempt is hardly worth its price: half the p50 of a fast model's
 # first token. A policy whose whole patience is short speaks of faster upstreams.
 _MIN_USEFUL_S: Final = 0.5
 _MIN_USEFUL_SHARE: Final = 0.1
 # A long answer takes longer to be whole: 30 ms a token is a slow model's pace.
 _ANSWER_PER_TOKEN_S: Final = 0.03
+# openai-python's own read timeout must not come first: answer two seconds before it,
+# or at half of it where it is short.
+_CLIENT_MARGIN_S: Final = 2.0
+
+PatienceOf = Callable[[Target], AdaptivePatience]
+"""How long a target may take, as far as it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a client asked for, as far as it bears on waiting and trying.
+
+    `patience_s` is how long the client itself waits between bytes, if it said so.
+    """
+
+    is_stream: bool
+    max_tokens: int | None = None
+    choices: int = 1
+    request_bytes: int = 0
+    is_client_retry: bool = False  # it has asked before, and was refused
+    patience_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +56,26 @@ class Deadlines:
     precommit_by: float
     total_by: float
     min_useful_s: float
-    is_stream: bool
-    max_tokens: int
+    extra_s: float  # on top of an unwritten limit, for a long answer
 
     @classmethod
     def of(
-        cls, route: Route, *, is_stream: bool, max_tokens: int | None, now: float
+        cls, route: Route, wish: Wish, *, commits_whole: bool, now: float
     ) -> "Deadlines":
         """Fix the deadlines of an exchange that is admitted now.
 
         An answer that commits when whole has no other precommit than the total.
         """
         total_by = now + route.timeouts.total_s
-        precommit_s = route.timeouts.precommit_s
-        precommit_by = min(now + precommit_s, total_by) if is_stream else total_by
+        precommit_by = total_by
+        if not commits_whole:
+            precommit_by = min(total_by, now + route.timeouts.precommit_s)
+        if wish.patience_s is not None:
+            client_s = max(wish.patience_s / 2, wish.patience_s - _CLIENT_MARGIN_S)
+            precommit_by = min(precommit_by, now + client_s)
         useful_s = min(_MIN_USEFUL_S, _MIN_USEFUL_SHARE * (precommit_by - now))
-        return cls(precommit_by, total_by, useful_s, is_stream, max_tokens or 0)
+        extra_s = _ANSWER_PER_TOKEN_S * (wish.max_tokens or 0) if commits_whole else 0.0
+        return cls(precommit_by, total_by, useful_s, extra_s)
 
     def is_worth_an_attempt(self, at: float) -> bool:
         """Whether an attempt that starts at this instant could still be of use."""
@@ -61,34 +85,28 @@ class Deadlines:
         """When a connection must stand."""
         return min(now + target.timeouts.connect_s, commit_by)
 
-    def commit_by(self, target: Target, later: Sequence[Target], now: float) -> float:
+    def commit_by(
+        self,
+        target: Target,
+        later: Sequence[Target],
+        patience_of: PatienceOf,
+        now: float,
+        *,
+        is_written: bool,
+    ) -> float:
         """When an attempt that starts now must have reached its commit point.
 
-        `later` are the targets that may still be tried after this one.
+        `later` are the targets that may still be tried after this one; `is_written`
+        says whether the policy states this target's hard limit.
         """
         left_s = self.precommit_by - now
-        patience = self._patience(target)
+        hard_s = patience_of(target).hard_s(now)
+        if not is_written:
+            hard_s += self.extra_s
         if not later:
             # Nobody is kept waiting by more patience, so an unwritten limit is none.
-            wanted_s = patience.hard_s if patience.is_hard_written else left_s
-            return now + min(wanted_s, left_s)
-        spare_s = left_s - sum(self._reserve_s(other) for other in later)
+            return now + (min(hard_s, left_s) if is_written else left_s)
+        spare_s = left_s - sum(patience_of(other).reserve_s(now) for other in later)
         if spare_s < _RESERVE_MIN_S:
             spare_s = left_s / (len(later) + 1)
-        return now + min(patience.hard_s, spare_s)
-
-    def _patience(self, target: Target) -> Patience:
-        if self.is_stream:
-            return target.timeouts.first_token
-        answer = target.timeouts.answer
-        if answer.is_hard_written:
-            return answer
-        return Patience(
-            soft_s=answer.soft_s,
-            hard_s=answer.hard_s + _ANSWER_PER_TOKEN_S * self.max_tokens,
-            is_soft_written=answer.is_soft_written,
-        )
-
-    def _reserve_s(self, target: Target) -> float:
-        hard_s = self._patience(target).hard_s
-        return min(hard_s, max(_RESERVE_MIN_S, min(hard_s / 2, _RESERVE_MAX_S)))
+        return now + min(hard_s, spare_s)

@@ -5,28 +5,33 @@ simulator drive the very same object and a test can try every history it allows.
 
                     start
                       |
-                      v      AttemptFailed: next target, at once
-      TimeCame   .--------.  ------------------------------------.
-    .----------> | TRYING | <------------------------------------'
+                      v       AttemptFailed: the next target, at once
+      TimeCame,  .--------.  -------------------------------------.
+      Called     |        | <-------------------------------------'
+    .----------> | TRYING |
+    |            |        |  TimeCame past the soft limit: the next target beside it
     |            '--------'  -- Opened ------------> COMMITTED -- AnswerEnded --> OVER
     |                |       -- nothing left ------> OVER  (Refuse)
     |                v
-    '----------- WAITING     before the same target is tried again
+    '----------- WAITING     for a backoff, for a throttle's end, or in line for a slot
 
     ClientLeft and CutShort end it from every state.
 
-Whom next? The fleet's order, a context-length chain after a context-length error.
-When? At once at another target; at the same one as `retry` says. Is it over? When the
-attempts, the targets or the time are used up; `refusal` then says how.
+Its questions have rooms of their own. Whom next? `lineup`, by the fleet's health.
+When? `deadlines`, `retry`, and the alarms below. Beside which? `spend`, what a
+duplicate may cost. Is it over? `refusal` says how.
 
-Each attempt is alive until exactly one of these: it failed, it was dropped, its answer
-ended, the client left. The fleet is informed of each start and of each end, once.
+At most two attempts are alive at once. Each is alive until exactly one of these: it
+failed, it was dropped, its answer ended, the client left. The fleet is informed of each
+start and of each end, once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from random import Random
+from typing import Final
 
 from trio_gateway.failover import refusal
 from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of
@@ -39,10 +44,11 @@ from trio_gateway.failover.commands import (
     Refuse,
     WakeAt,
 )
-from trio_gateway.failover.deadlines import Deadlines
+from trio_gateway.failover.deadlines import Deadlines, Wish
 from trio_gateway.failover.events import (
     AnswerEnded,
     AttemptFailed,
+    Called,
     ClientLeft,
     CutShort,
     Event,
@@ -50,9 +56,17 @@ from trio_gateway.failover.events import (
     TimeCame,
 )
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.failover.fleet import Fleet
+from trio_gateway.failover.fleet import LINE_CHECK_S, Denied, Fleet
+from trio_gateway.failover.health import Kind, Lease
+from trio_gateway.failover.lineup import line_up
+from trio_gateway.failover.quantile import prompt_bucket
 from trio_gateway.failover.retry import SameTarget
-from trio_gateway.policy.route import OnHint, Route, Target
+from trio_gateway.failover.spend import may_hedge, may_overlap
+from trio_gateway.policy.route import CommitMode, OnHint, Route, Target
+
+LIVE_MAX: Final = 2
+# Those who waited at a target that has just opened leave it within a second, spread.
+_EVACUATION_S: Final = 1.0
 
 
 class MisuseError(Exception):
@@ -76,7 +90,9 @@ class Attempt:
     number: int
     target: Target
     reason: Reason
+    lease: Lease
     started_at: float
+    soft_at: float  # when it counts as slow
     opened_at: float | None = None
     ended_at: float | None = None
     failure: Failure | None = None
@@ -86,6 +102,11 @@ class Attempt:
         """Whether something may still be running for it."""
         return self.ended_at is None
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether it passed its soft limit."""
+        return self.lease.sent.is_slow
+
 
 class Engine:
     """One exchange's decisions, from its start to its end.
@@ -93,8 +114,8 @@ class Engine:
     Args:
         route: what the policy says about the model that was asked for.
         fleet: the health of all targets.
-        is_stream: whether the client wants events.
-        max_tokens: the answer's length as the client bounds it, if it does.
+        wish: what the client asked for.
+        ticket: this exchange's name, by which the fleet calls it.
         random_for: dice for an actor, by its name; the same name, the same dice.
     """
 
@@ -102,24 +123,33 @@ class Engine:
         self,
         route: Route,
         fleet: Fleet,
+        wish: Wish,
         *,
-        is_stream: bool,
-        max_tokens: int | None = None,
+        ticket: Hashable,
         random_for: Callable[[str], Random],
     ) -> None:
         self.attempts: list[Attempt] = []
         self.state = State.NEW
         self._route = route
         self._fleet = fleet
-        self._is_stream = is_stream
-        self._max_tokens = max_tokens
+        self._wish = wish
+        self._ticket = ticket
         self._random_for = random_for
+        commits_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
+        self._kind = Kind(commits_whole, prompt_bucket(wish.request_bytes))
         self._deadlines: Deadlines
         self._next: list[Target] = []  # targets still to be tried, the best first
         self._in_context_chain = False
-        self._attempts_max = 0
         self._retries_max = 0
-        self._again: Target | None = None  # whom to try when the wait is over
+        # While WAITING: for whom, and from when on or in which line.
+        self._awaited: Target | None = None
+        self._reason = Reason.FIRST  # of the attempt that is waited for
+        self._is_in_line = False
+        self._is_in_cooldown = False
+        # The alarms, each at inf while it does not ring.
+        self._resume_at = inf
+        self._hedge_at = inf
+        self._move_at = inf  # away from a target that opened while we waited there
 
     @property
     def deadlines(self) -> Deadlines:
@@ -138,21 +168,31 @@ class Engine:
         """Admit the exchange; say what to do first."""
         if self.state is not State.NEW:
             raise MisuseError("an engine starts once")
-        route = self._route
+        route, fleet, wish = self._route, self._fleet, self._wish
         self.state = State.TRYING
         self._deadlines = Deadlines.of(
-            route, is_stream=self._is_stream, max_tokens=self._max_tokens, now=now
+            route, wish, commits_whole=self._kind.commits_whole, now=now
         )
-        self._next = list(self._fleet.order(route.targets, now=now))
-        self._set_limits(len(self._next))
-        if not self._next:
-            return self._over(refusal.nothing_sent(self._random_for("refusal")))
-        return self._dial_next(Reason.FIRST, now)
+        fleet.admitted(route, is_client_retry=wish.is_client_retry, now=now)
+        self._next = line_up(
+            fleet,
+            route,
+            by=self._deadlines.precommit_by,
+            now=now,
+            dice=lambda: self._random_for("lineup"),
+        )
+        retries = route.attempts.same_target
+        is_alone = len(self._next) == 1
+        self._retries_max = int(is_alone) if retries is None else retries
+        commands = self._go_on(Reason.FIRST, None, now)
+        if route.hedge is not None and self.attempts:
+            self._hedge_at = self._hedge_due_at(self.attempts[0], now)
+        return self._with_alarm(commands)
 
     def advance(self, event: Event, now: float) -> tuple[Command, ...]:
         """Take one event from the driver; say what to do next.
 
-        An empty answer means: go on with what is running.
+        Without a `Dial`, `Commit` or `Refuse` it means: go on with what is running.
         """
         match self.state, event:
             case State.TRYING | State.WAITING, Opened(number):
@@ -160,23 +200,25 @@ class Engine:
             case State.TRYING | State.WAITING, AttemptFailed(number, failure):
                 attempt = self._alive(number)
                 self._end(attempt, failure, now)
-                return self._after_failure(attempt, failure, now)
-            case State.WAITING, TimeCame():
-                assert self._again is not None
-                self.state = State.TRYING
-                return self._dial(self._again, Reason.RETRY, now)
+                return self._with_alarm(self._after_failure(attempt, failure, now))
+            case State.TRYING | State.WAITING, TimeCame():
+                return self._with_alarm(self._on_alarm(now))
+            case State.TRYING | State.WAITING, Called():
+                return self._with_alarm(self._on_call(now))
             case State.COMMITTED, AnswerEnded(number, ending):
                 self._end(self._alive(number), ending, now)
-                return self._over()
+                return self._over(now)
+            case State.COMMITTED, Called():
+                return ()
             case State.OVER | State.NEW, _:
                 raise MisuseError(f"{event!r} cannot happen while {self.state.name}")
             case _, ClientLeft():  # the driver has cancelled everything by itself
                 self._drop_all("the client left", now)
-                return self._over()
+                return self._over(now)
             case State.TRYING | State.WAITING, CutShort():
                 drops = self._drop_all("the gateway is ending", now)
                 random = self._random_for("refusal")
-                return (*drops, *self._over(refusal.nothing_sent(random)))
+                return (*drops, *self._over(now, refusal.nothing_sent(random)))
             case _:
                 raise MisuseError(f"{event!r} cannot happen while {self.state.name}")
 
@@ -186,24 +228,57 @@ class Engine:
         self, attempt: Attempt, failure: Failure, now: float
     ) -> tuple[Command, ...]:
         target = attempt.target
-        if self._is_redial_due(attempt, failure):
+        if self._is_redial_due(attempt, failure, now):
             return self._dial(target, Reason.REDIAL, now)
+        moves = self._moves_on(failure)
         verdict = meaning_of(failure).verdict
-        if verdict is Verdict.CONTEXT and not self._moves_on(failure):
+        if verdict is Verdict.CONTEXT and not moves:
             self._enter_context_chain()
-        elif self._attempts_left() and (again := self._retry(target, failure, now)):
-            return again
-        elif not self._moves_on(failure):
+        elif verdict is Verdict.STOP and not moves:
+            drops = self._drop_all("the request itself is wrong", now)
+            return (*drops, *self._refuse(failure, now))
+        elif live := self._live():
+            return self._overlap(now) if all(each.is_slow for each in live) else ()
+        elif self._attempts_left() and self._retry(target, failure, now):
+            return ()
+        elif not moves:
             return self._refuse(failure, now)
-        if self._next and self._attempts_left():
-            if self._deadlines.is_worth_an_attempt(now):
-                return self._dial_next(Reason.FAILOVER, now)
+        return self._go_on(Reason.FAILOVER, failure, now)
+
+    def _go_on(
+        self, reason: Reason, failure: Failure | None, now: float
+    ) -> tuple[Command, ...]:
+        """Dial the next target; if none can be dialled now, wait, or end."""
+        if not self._attempts_left():
+            return self._refuse(failure, now)
+        is_useful = self._deadlines.is_worth_an_attempt(now)
+        if self._next and failure is not None and not is_useful:
             return self._refuse(failure, now, out_of_time=True)
+        target = self._choice(now)
+        if target is not None:
+            return self._dial(target, reason, now)
+        if self._wait_for_any(reason, now):
+            return ()
         return self._refuse(failure, now)
 
-    def _is_redial_due(self, attempt: Attempt, failure: Failure) -> bool:
-        is_first_time = attempt.reason is not Reason.REDIAL
-        return meaning_of(failure).verdict is Verdict.REDIAL and is_first_time
+    def _choice(self, now: float, *, is_voluntary: bool = False) -> Target | None:
+        """The first target that may be dialled now.
+
+        One that is known not to work is tried once in despair, as a second time would
+        feed an outage, and never beside another or by choice.
+        """
+        is_first = not self.attempts
+        for target in self._next:
+            if self._fleet.is_last_resort(target, now) and (
+                is_voluntary or self._live() or self._has_despaired()
+            ):
+                continue
+            if not self._fleet.why_not(self._route, target, is_first=is_first, now=now):
+                return target
+        return None
+
+    def _has_despaired(self) -> bool:
+        return any(attempt.lease.is_panic for attempt in self.attempts)
 
     def _moves_on(self, failure: Failure) -> bool:
         fallback_on = self._route.fallback_on
@@ -212,114 +287,279 @@ class Engine:
             or failure.status in fallback_on.statuses
         )
 
+    def _is_redial_due(self, attempt: Attempt, failure: Failure, now: float) -> bool:
+        return (
+            meaning_of(failure).verdict is Verdict.REDIAL
+            and attempt.reason is not Reason.REDIAL
+            and self._deadlines.is_worth_an_attempt(now)
+        )
+
     def _enter_context_chain(self) -> None:
         if not self._in_context_chain:
             self._in_context_chain = True
             self._next = list(self._route.context_chain)
 
-    def _retry(
-        self, target: Target, failure: Failure, now: float
-    ) -> tuple[Command, ...]:
+    # Waiting
+
+    def _retry(self, target: Target, failure: Failure, now: float) -> bool:
         """Wait before the same target, where the policy and the failure allow it."""
         retries_max = self._retries_max
         if self._route.retry.on_hint is OnHint.WAIT and is_throttle(failure):
             retries_max = max(retries_max, 1)
         if retries_max == 0:
-            return ()
+            return False
         counted = [
             attempt
             for attempt in self.attempts
             if attempt.target is target and attempt.reason is not Reason.REDIAL
         ]
+        random = self._random_for(f"{target.id}/{len(self.attempts)}")
         wait_s = SameTarget(
             rules=self._route.retry,
             retries_max=retries_max,
             precommit_by=self._deadlines.precommit_by,
             useful_s=self._deadlines.min_useful_s,
-            random=self._random_for(f"{target.id}/{len(self.attempts)}"),
+            random=random,
         ).wait_s(failure, tries=len(counted), now=now)
         if wait_s is None:
-            return ()
+            return False
+        cooldown = self._fleet.health(target, now).cooldown
+        at = max(now + wait_s, cooldown.resume_at(now, random.random()))
+        budget = self._fleet.budgets(self._route).retries
+        if not self._deadlines.is_worth_an_attempt(at) or not budget.try_withdraw(now):
+            return False
+        if cooldown.is_active(now):
+            if not cooldown.join():
+                return False
+            self._is_in_cooldown = True
+        self._wait(target, Reason.RETRY, until=at)
+        return True
+
+    def _wait_for_any(self, reason: Reason, now: float) -> bool:
+        """Wait for the first target that may be free, or may be asked, in time."""
+        for target in self._next:
+            denied = self._fleet.why_not(
+                self._route, target, is_first=not self.attempts, now=now
+            )
+            if denied is Denied.FULL and self._stand_in_line(target, reason, now):
+                return True
+            if denied is Denied.COOLING and self._wait_out(target, reason, now):
+                return True
+        return False
+
+    def _stand_in_line(self, target: Target, reason: Reason, now: float) -> bool:
+        by = self._deadlines.precommit_by - self._deadlines.min_useful_s
+        check_at = self._fleet.join_line(
+            self._route, target, self._ticket, by=by, now=now
+        )
+        if check_at is None:
+            return False
+        self._is_in_line = True
+        self._wait(target, reason, until=check_at)
+        return True
+
+    def _wait_out(self, target: Target, reason: Reason, now: float) -> bool:
+        """Wait for the end of a throttle, if it is near and not too many do."""
+        cooldown = self._fleet.health(target, now).cooldown
+        if cooldown.left_s(now) > self._route.retry.hint_wait_max_s:
+            return False
+        draw = self._random_for(f"{target.id}/resume").random()
+        at = cooldown.resume_at(now, draw)
+        if not self._deadlines.is_worth_an_attempt(at) or not cooldown.join():
+            return False
+        self._is_in_cooldown = True
+        self._wait(target, reason, until=at)
+        return True
+
+    def _wait(self, target: Target, reason: Reason, *, until: float) -> None:
         self.state = State.WAITING
-        self._again = target
-        return (WakeAt(now + wait_s),)
+        self._awaited, self._reason, self._resume_at = target, reason, until
+
+    def _stop_waiting(self, now: float) -> Target:
+        """Leave whatever line it is; the target that was waited for."""
+        target = self._awaited
+        assert target is not None
+        if self._is_in_cooldown:
+            self._fleet.health(target, now).cooldown.leave()
+        self._awaited, self._resume_at = None, inf
+        self._is_in_line = self._is_in_cooldown = False
+        if self.state is State.WAITING:
+            self.state = State.TRYING
+        return target
+
+    def _resume(self, now: float) -> tuple[Command, ...]:
+        """The wait for a target is over, one way or the other."""
+        was_in_line, reason = self._is_in_line, self._reason
+        target = self._awaited
+        assert target is not None
+        is_granted = was_in_line and self._fleet.is_granted(target, self._ticket)
+        if was_in_line and not is_granted:
+            if self._fleet.is_in_line(target, self._ticket, now):
+                self._resume_at = now + LINE_CHECK_S
+                return ()
+            self._fleet.leave_line(target, self._ticket, now)
+        self._stop_waiting(now)
+        if is_granted or self._may_resume(target, now):
+            return self._dial(target, reason, now)
+        if target in self._next:
+            self._next.remove(target)  # its chance is gone
+        return self._go_on(reason, self._last_failure(), now)
+
+    def _may_resume(self, target: Target, now: float) -> bool:
+        is_first = not self.attempts
+        return not self._fleet.why_not(self._route, target, is_first=is_first, now=now)
 
     # When?
 
-    def _dial_next(self, reason: Reason, now: float) -> tuple[Command, ...]:
-        return self._dial(self._next.pop(0), reason, now)
+    def _with_alarm(self, commands: tuple[Command, ...]) -> tuple[Command, ...]:
+        """Add the alarm that is in force from now on."""
+        if self.state is State.WAITING:
+            return (*commands, WakeAt(self._resume_at))
+        if self.state is not State.TRYING:
+            return commands
+        at = min(self._hedge_at, self._move_at)
+        for attempt in self.attempts:
+            if attempt.is_alive and not attempt.is_slow:
+                at = min(at, attempt.soft_at)
+        return commands if at == inf else (*commands, WakeAt(at))
+
+    def _on_alarm(self, now: float) -> tuple[Command, ...]:
+        if self.state is State.WAITING:
+            return self._resume(now) if now >= self._resume_at else ()
+        commands: tuple[Command, ...] = ()
+        if now >= self._hedge_at:
+            self._hedge_at = inf
+            commands += self._hedge(now)
+        for attempt in self._live():
+            if now >= attempt.soft_at and not attempt.is_slow:
+                self._fleet.slow(attempt.lease, now)
+                commands += self._on_slow(attempt, now)
+        if now >= self._move_at:
+            self._move_at = inf
+            commands += self._move(now)
+        return commands
+
+    def _on_call(self, now: float) -> tuple[Command, ...]:
+        if self.state is State.WAITING:
+            return self._resume(now) if self._is_in_line else ()
+        for attempt in self._live():
+            if self._fleet.is_given_up(attempt.target, now):
+                draw = self._random_for(f"{attempt.target.id}/move").random()
+                patience = self._fleet.patience(attempt.target, self._kind, now)
+                soonest_at = attempt.started_at + patience.p95_s(now)
+                at = max(now + draw * _EVACUATION_S, soonest_at)
+                self._move_at = min(self._move_at, at)
+        return ()
+
+    # Beside which?
+
+    def _on_slow(self, attempt: Attempt, now: float) -> tuple[Command, ...]:
+        """Start the next target beside a late one, or instead of it."""
+        if overlap := self._overlap(now):
+            return overlap
+        if self._fleet.is_given_up(attempt.target, now):
+            return self._move(now)
+        return ()
+
+    def _overlap(self, now: float) -> tuple[Command, ...]:
+        ends = [attempt.failure for attempt in self.attempts]
+        if not may_overlap(
+            self._route, self._wish, ends, commits_whole=self._kind.commits_whole
+        ):
+            return ()
+        return self._double(Reason.OVERLAP, self._choice(now, is_voluntary=True), now)
+
+    def _double(
+        self, reason: Reason, target: Target | None, now: float
+    ) -> tuple[Command, ...]:
+        """Dial beside what lives, if the budget has it; two live at most."""
+        if target is None or not self._attempts_left():
+            return ()
+        if not self._deadlines.is_worth_an_attempt(now):
+            return ()
+        if not self._fleet.budgets(self._route).extras.try_withdraw(now):
+            return ()
+        drops: tuple[Command, ...] = ()
+        live = self._live()
+        if len(live) == LIVE_MAX:
+            drops = self._drop(live[0], "a third attempt was needed", now)
+        return (*drops, *self._dial(target, reason, now))
+
+    def _move(self, now: float) -> tuple[Command, ...]:
+        """Leave a target of which nothing is expected any more, for another."""
+        live = self._live()
+        if len(live) != 1 or not self._fleet.is_given_up(live[0].target, now):
+            return ()
+        if not self._attempts_left() or not self._deadlines.is_worth_an_attempt(now):
+            return ()
+        target = self._choice(now)
+        if target is None:
+            return ()
+        drops = self._drop(live[0], "its target stopped answering", now)
+        return (*drops, *self._dial(target, Reason.FAILOVER, now))
+
+    def _hedge_due_at(self, first: Attempt, now: float) -> float:
+        """When to start a second attempt although the first is not late; or never."""
+        rules = self._route.hedge
+        assert rules is not None
+        speed = self._fleet.health(first.target, now).speed(self._kind, now)
+        usual_s = speed.quantiles.quantile(rules.quantile, now)
+        return inf if usual_s is None else now + max(rules.min_delay_s, usual_s)
+
+    def _hedge(self, now: float) -> tuple[Command, ...]:
+        """Start another target beside the first, while every one of them is well."""
+        ends = [attempt.failure for attempt in self.attempts]
+        live = self._live()
+        if len(live) != 1 or not may_hedge(
+            self._route, self._wish, ends, commits_whole=self._kind.commits_whole
+        ):
+            return ()
+        if not self._fleet.are_well(self._route, now):
+            return ()
+        domain = live[0].target.account.failure_domain
+        others = [t for t in self._next if t.account.failure_domain != domain]
+        target = others[0] if others else self._choice(now, is_voluntary=True)
+        return self._double(Reason.HEDGE, target, now)
+
+    # Attempts
 
     def _dial(self, target: Target, reason: Reason, now: float) -> tuple[Command, ...]:
+        if target in self._next:
+            self._next.remove(target)
+        fleet = self._fleet
+        lease = fleet.dial(
+            self._route, target, reason, self._kind, ticket=self._ticket, now=now
+        )
+        if lease.sent.is_probe and reason in (Reason.FIRST, Reason.FAILOVER):
+            reason = Reason.PROBE
+        patience = fleet.patience(target, self._kind, now)
+        soft_s = patience.p95_s(now) if lease.sent.is_probe else patience.soft_s(now)
         number = len(self.attempts) + 1
-        self.attempts.append(Attempt(number, target, reason, now))
-        self._fleet.dialled(target, reason, now=now)
+        self.attempts.append(
+            Attempt(number, target, reason, lease, now, soft_at=now + soft_s)
+        )
+        limits = target.timeouts
         commit_by = self._deadlines.commit_by(
-            target, self._next[: self._attempts_left()], now
+            target,
+            self._next[: self._attempts_left()],
+            lambda other: fleet.patience(other, self._kind, now),
+            now,
+            is_written=(
+                limits.answer if self._kind.commits_whole else limits.first_token
+            ).is_hard_written,
         )
-        return (
-            Dial(
-                attempt=number,
-                target=target,
-                reason=reason,
-                connect_by=self._deadlines.connect_by(
-                    target, commit_by=commit_by, now=now
-                ),
-                commit_by=commit_by,
-                idle_s=target.timeouts.idle_s,
-            ),
-        )
+        connect_by = self._deadlines.connect_by(target, commit_by=commit_by, now=now)
+        return (Dial(number, target, reason, connect_by, commit_by, limits.idle_s),)
 
     def _commit(self, winner: Attempt, now: float) -> tuple[Command, ...]:
         self.state = State.COMMITTED
         winner.opened_at = now
-        self._fleet.opened(winner.target, after_s=now - winner.started_at, now=now)
+        self._fleet.opened(winner.lease, now)
         drops = self._drop_all("another attempt won", now, but=winner)
         return (*drops, Commit(winner.number))
 
-    # Is it over?
-
-    def _set_limits(self, eligible: int) -> None:
-        """Fix how many attempts, and how many at one target, there may be."""
-        limits = self._route.attempts
-        if limits.same_target is None:
-            self._retries_max = 1 if eligible == 1 else 0
-        else:
-            self._retries_max = limits.same_target
-        self._attempts_max = limits.max
-
-    def _attempts_left(self) -> int:
-        counted = sum(attempt.reason is not Reason.REDIAL for attempt in self.attempts)
-        return self._attempts_max - counted
-
-    def _refuse(
-        self, failure: Failure, now: float, *, out_of_time: bool = False
-    ) -> tuple[Command, ...]:
-        if any(attempt.is_alive for attempt in self.attempts):
-            return ()  # another attempt may still answer
-        failures = [
-            attempt.failure
-            for attempt in self.attempts
-            if attempt.failure is not None
-            and attempt.failure.kind is not FailureClass.NOT_PROCESSED
-        ]
-        if self._is_the_clients_own(failure):
-            return self._over(refusal.passed_on(failure))
-        ended_by_deadline = (
-            failure.kind is FailureClass.TIMEOUT and now >= self._deadlines.precommit_by
-        )
-        return self._over(
-            refusal.refusal_for(
-                failures or [failure],
-                out_of_time=out_of_time or ended_by_deadline,
-                hint_cap_s=self._route.retry.hint_cap_s,
-                random=self._random_for("refusal"),
-            )
-        )
-
-    def _is_the_clients_own(self, failure: Failure) -> bool:
-        return meaning_of(failure).verdict in (Verdict.STOP, Verdict.CONTEXT)
-
-    # Accounting
+    def _live(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.is_alive]
 
     def _alive(self, number: int) -> Attempt:
         if not 1 <= number <= len(self.attempts):
@@ -329,19 +569,70 @@ class Engine:
             raise MisuseError(f"attempt {number} has ended")
         return attempt
 
+    def _attempts_left(self) -> int:
+        counted = sum(attempt.reason is not Reason.REDIAL for attempt in self.attempts)
+        if self._wish.is_client_retry and self._has_despaired():
+            return 0  # its client will ask again anyway
+        return self._route.attempts.max - counted
+
     def _end(self, attempt: Attempt, failure: Failure | None, now: float) -> None:
         attempt.ended_at = now
         attempt.failure = failure
-        self._fleet.ended(attempt.target, failure, now=now)
+        self._fleet.ended(self._route, attempt.lease, failure, now)
+
+    def _drop(self, attempt: Attempt, cause: str, now: float) -> tuple[Command, ...]:
+        self._end(attempt, Failure(FailureClass.CANCELLED, cause), now)
+        return (Drop(attempt.number),)
 
     def _drop_all(
         self, cause: str, now: float, *, but: Attempt | None = None
     ) -> tuple[Command, ...]:
-        alive = [each for each in self.attempts if each.is_alive and each is not but]
-        for attempt in alive:
-            self._end(attempt, Failure(FailureClass.CANCELLED, cause), now)
-        return tuple(Drop(attempt.number) for attempt in alive)
+        commands: tuple[Command, ...] = ()
+        for attempt in self._live():
+            if attempt is not but:
+                commands += self._drop(attempt, cause, now)
+        return commands
 
-    def _over(self, *commands: Refuse) -> tuple[Command, ...]:
+    # Is it over?
+
+    def _refuse(
+        self, failure: Failure | None, now: float, *, out_of_time: bool = False
+    ) -> tuple[Command, ...]:
+        if self._live():
+            return ()  # another attempt may still answer
+        random = self._random_for("refusal")
+        if failure is None:
+            outlook = self._fleet.outlook(self._route, now)
+            return self._over(now, refusal.before_any_attempt(outlook, random))
+        if meaning_of(failure).verdict in (Verdict.STOP, Verdict.CONTEXT):
+            return self._over(now, refusal.passed_on(failure))
+        is_late = failure.kind is FailureClass.TIMEOUT
+        ended_by_deadline = is_late and now >= self._deadlines.precommit_by
+        return self._over(
+            now,
+            refusal.refusal_for(
+                self._failures() or [failure],
+                out_of_time=out_of_time or ended_by_deadline,
+                hint_cap_s=self._route.retry.hint_cap_s,
+                random=random,
+            ),
+        )
+
+    def _failures(self) -> list[Failure]:
+        """Why the attempts failed; not those that we dropped or redialled."""
+        silent = (FailureClass.NOT_PROCESSED, FailureClass.CANCELLED)
+        failures = [attempt.failure for attempt in self.attempts]
+        return [f for f in failures if f is not None and f.kind not in silent]
+
+    def _last_failure(self) -> Failure | None:
+        failures = self._failures()
+        return failures[-1] if failures else None
+
+    def _over(self, now: float, *commands: Refuse) -> tuple[Command, ...]:
+        if self._awaited is not None:
+            if self._is_in_line:
+                self._fleet.leave_line(self._awaited, self._ticket, now)
+            self._stop_waiting(now)
+        self._fleet.left(self._route)
         self.state = State.OVER
         return commands

@@ -22,7 +22,12 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class TimeCame:
-    """The instant of the last `WakeAt` has come."""
+    """The instant of the `WakeAt` in force has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The fleet called this exchange: a slot is kept for it, or a target has opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +48,4 @@ class CutShort:
     """The gateway is ending and cannot wait any longer for this exchange."""
 
 
-Event = Opened | AttemptFailed | TimeCame | AnswerEnded | ClientLeft | CutShort
+Event = Opened | AttemptFailed | TimeCame | Called | AnswerEnded | ClientLeft | CutShort

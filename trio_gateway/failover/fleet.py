@@ -1,28 +1,407 @@
 """The health of all targets: one value that every engine asks and informs.
 
-It has no memory yet: every target counts as well, and the policy's order stands. The
-questions and the news are those that health, budgets and throttles will need.
+It owns what outlives an exchange: each target's health, each account's credential and
+slots, each route's budgets, and who waits for what. It decides nothing about one
+exchange; it says what may be tried and remembers how it went.
+
+    engine -- line_up -----> in which order, by health     (failover/lineup)
+           -- try_dial ----> a lease, or why not
+           -- slow, opened, ended: each lease ends once
+           <- calls -------- whose turn it is, whose target has just failed
+
+One fleet serves one process: what a target is like is an observation of this process,
+its own network included. State is lost with it, and begins closed and trusting.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Final
 
+from trio_gateway.failover.balancer import seed_s
+from trio_gateway.failover.breaker import BreakerState
+from trio_gateway.failover.budget import (
+    EXTRA_RATIO,
+    EXTRA_RESERVE_PER_S,
+    RETRY_RATIO,
+    RETRY_RESERVE_PER_S,
+    PanicBudget,
+    RatioBudget,
+)
+from trio_gateway.failover.classify import Blame, meaning_of
 from trio_gateway.failover.commands import Reason
-from trio_gateway.failover.failures import Failure
-from trio_gateway.policy.route import Target
+from trio_gateway.failover.cooldown import (
+    AuthVerdict,
+    AuthWatch,
+    Disabled,
+    Disablement,
+)
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.health import (
+    LATE_IN_A_ROW,
+    AccountHealth,
+    Health,
+    Kind,
+    Lease,
+)
+from trio_gateway.failover.limiter import WaitingLine
+from trio_gateway.failover.quantile import AdaptivePatience
+from trio_gateway.policy.route import Account, Route, Target
+
+# Two targets of one vendor or region that open this close together have one cause, and
+# the others of that domain are asked last for as long.
+DOMAIN_TOGETHER_S: Final = 30.0
+# A line that never empties sheds those who wait longer than this.
+LINE_CHECK_S: Final = 0.25
+
+
+class Denied(Enum):
+    """Why a target may not be dialled now."""
+
+    DISABLED = "disabled"  # by an operator, or its credential, money or name is bad
+    COOLING = "cooling"  # it said when to come back
+    FULL = "full"  # it, or its account, has as many attempts as it may have
+    BUDGET = "budget"  # too many attempts after the first have failed there
+    UNWELL = "unwell"  # it is open, and enough are trying it as a last resort
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What an exchange that could send nothing may tell its client."""
+
+    is_throttled: bool  # every target said when to come back
+    soonest_s: float | None  # until one of them may be tried; None: nobody knows
+
+
+@dataclass(slots=True)
+class RouteBudgets:
+    """What a slug may spend on trying again; its own requests pay for it."""
+
+    retries: RatioBudget
+    extras: RatioBudget
+    panic: PanicBudget
+    in_flight: int = 0
 
 
 class Fleet:
-    """All targets, whichever routes use them."""
+    """All targets, whichever routes use them.
 
-    def order(self, targets: Sequence[Target], *, now: float) -> tuple[Target, ...]:
-        """The targets that may be tried now, the best first."""
-        return tuple(targets)
+    Args:
+        random: dice for what belongs to no exchange: how long a breaker stays open.
+    """
 
-    def dialled(self, target: Target, reason: Reason, *, now: float) -> None:
-        """An attempt starts. `opened` may follow; `ended` always does, once."""
+    def __init__(self, random: Random | None = None) -> None:
+        self._random = random or Random("fleet")
+        self._healths: dict[str, Health] = {}
+        self._accounts: dict[str, AccountHealth] = {}
+        self._routes: dict[str, RouteBudgets] = {}
+        self._lines: dict[str, WaitingLine[Hashable]] = {}
+        self._domains: dict[str, AuthWatch] = {}
+        self._opened_at: dict[str, dict[str, float]] = {}  # by domain, by target
+        self._granted: dict[Hashable, str] = {}  # a slot kept for whom it called
+        self.calls: deque[Hashable] = deque()
+        """Tickets of exchanges that should look again; drivers deliver and empty it."""
 
-    def opened(self, target: Target, *, after_s: float, now: float) -> None:
-        """An attempt reached its commit point, so long after it started."""
+    # What there is
 
-    def ended(self, target: Target, failure: Failure | None, *, now: float) -> None:
+    def health(self, target: Target, now: float) -> Health:
+        """A target's health; begun when it is first asked for."""
+        health = self._healths.get(target.id)
+        if health is None:
+            others = (other.estimate for other in self._healths.values())
+            health = Health(target, self._random, seed_s=seed_s(others, now), now=now)
+            self._healths[target.id] = health
+        return health
+
+    def account(self, account: Account) -> AccountHealth:
+        """An account's health."""
+        known = self._accounts.get(account.name)
+        if known is None:
+            known = self._accounts[account.name] = AccountHealth(
+                account.max_concurrency
+            )
+        return known
+
+    def budgets(self, route: Route) -> RouteBudgets:
+        """A route's budgets."""
+        known = self._routes.get(route.slug)
+        if known is None:
+            ratio = EXTRA_RATIO if route.hedge is None else route.hedge.max_extra
+            known = self._routes[route.slug] = RouteBudgets(
+                RatioBudget(RETRY_RATIO, reserve_per_s=RETRY_RESERVE_PER_S),
+                RatioBudget(ratio, reserve_per_s=EXTRA_RESERVE_PER_S),
+                PanicBudget(),
+            )
+        return known
+
+    def patience(self, target: Target, kind: Kind, now: float) -> AdaptivePatience:
+        """How long one kind of request may wait at a target."""
+        return self.health(target, now).speed(kind, now).patience
+
+    def are_well(self, route: Route, now: float) -> bool:
+        """Whether nothing speaks against any of a route's targets."""
+        return all(self.health(target, now).is_well(now) for target in route.targets)
+
+    def outlook(self, route: Route, now: float) -> Outlook:
+        """What is to be expected of a route of which nothing could be dialled."""
+        throttled: list[float] = []
+        others: list[float] = []
+        for target in route.targets:
+            health = self.health(target, now)
+            account = self.account(target.account)
+            if health.cooldown.is_active(now):
+                throttled.append(health.cooldown.left_s(now))
+            elif account.is_out_of_quota(now):
+                throttled.append(account.left_s(now))
+            elif not (health.is_disabled(now) or account.is_disabled(now)):
+                others.append(max(0.0, health.breaker.open_until - now))
+        known = throttled + others
+        return Outlook(
+            is_throttled=bool(throttled) and not others,
+            soonest_s=min(known) if known else None,
+        )
+
+    # Exchanges
+
+    def admitted(self, route: Route, *, is_client_retry: bool, now: float) -> None:
+        """An exchange begins; what a client itself tries again earns nothing."""
+        budgets = self.budgets(route)
+        budgets.in_flight += 1
+        budgets.panic.note_in_flight(budgets.in_flight, now)
+        if not is_client_retry:
+            budgets.retries.deposit(now)
+            budgets.extras.deposit(now)
+
+    def left(self, route: Route) -> None:
+        """An exchange is over."""
+        self.budgets(route).in_flight -= 1
+
+    # Attempts
+
+    def why_not(
+        self, route: Route, target: Target, *, is_first: bool, now: float
+    ) -> Denied | None:
+        """What speaks against dialling a target now; None if nothing does."""
+        health = self.health(target, now)
+        account = self.account(target.account)
+        if health.is_disabled(now) or account.is_disabled(now):
+            return Denied.DISABLED
+        if health.cooldown.is_active(now):
+            return Denied.COOLING
+        if not is_first and not health.budget.is_open and not health.is_well(now):
+            return Denied.BUDGET
+        if self._is_last_resort(health, now):
+            panic = self.budgets(route).panic
+            if panic.live >= panic.limit(now):
+                return Denied.UNWELL
+        if not (health.limiter.has_room(now) and account.limiter.has_room(now)):
+            return Denied.FULL
+        line = self._lines.get(target.id)
+        return Denied.FULL if line else None
+
+    def dial(
+        self,
+        route: Route,
+        target: Target,
+        reason: Reason,
+        kind: Kind,
+        *,
+        ticket: Hashable,
+        now: float,
+    ) -> Lease:
+        """Take a lease; only where `why_not` had nothing to say, or a slot is kept."""
+        health = self.health(target, now)
+        is_panic = False
+        if health.breaker.is_probe_free(now):
+            sent = health.breaker.take_probe(now)
+        else:
+            is_panic = self._is_last_resort(health, now)
+            sent = health.breaker.sent()
+        lease = Lease(health, kind, sent, reason, ticket, now, is_panic=is_panic)
+        if self._granted.get(ticket) == target.id:
+            del self._granted[ticket]
+        else:
+            health.limiter.in_flight += 1
+            self.account(target.account).limiter.in_flight += 1
+        if is_panic:
+            self.budgets(route).panic.live += 1
+        health.waiting.add(lease)
+        return lease
+
+    def slow(self, lease: Lease, now: float) -> None:
+        """An attempt passed its soft limit."""
+        before = lease.health.breaker.opened_at
+        lease.health.slow(lease, now)
+        self._notice_opening(lease.health, before, now)
+
+    def opened(self, lease: Lease, now: float) -> None:
+        """An attempt reached its commit point."""
+        lease.health.opened(lease, now)
+        account = lease.health.target.account
+        self.account(account).limiter.succeeded()
+        self._auth_watch(account).succeeded(account.name)
+
+    def ended(
+        self, route: Route, lease: Lease, failure: Failure | None, now: float
+    ) -> None:
         """An attempt ended: well (None), or with a failure, cancellation included."""
+        health = lease.health
+        before = health.breaker.opened_at
+        health.ended(lease, failure, cap_s=route.retry.hint_cap_s, now=now)
+        if lease.is_panic:
+            self.budgets(route).panic.leave()
+        if failure is not None and meaning_of(failure).blame is Blame.CREDENTIAL:
+            self._blame_credential(lease, failure, now)
+        self._notice_opening(health, before, now)
+        self.account(health.target.account).limiter.leave()
+        self._call_next(health, now)
+
+    def is_given_up(self, target: Target, now: float) -> bool:
+        """Whether nothing is expected of the attempts that wait there."""
+        health = self.health(target, now)
+        is_open = health.breaker.state(now) is BreakerState.OPEN
+        return is_open or health.late_in_a_row >= LATE_IN_A_ROW
+
+    # Waiting in line for a slot
+
+    def join_line(
+        self, route: Route, target: Target, ticket: Hashable, *, by: float, now: float
+    ) -> float | None:
+        """Stand in line for a slot; when to look again, or None if the line is full."""
+        line = self._lines.get(target.id)
+        if line is None:
+            line = self._lines[target.id] = WaitingLine(route.queue)
+        if not line.join(ticket, now, by):
+            return None
+        return min(by, now + LINE_CHECK_S)
+
+    def is_in_line(self, target: Target, ticket: Hashable, now: float) -> bool:
+        """Whether a place in line is still held; a long line is cut short."""
+        line = self._lines.get(target.id)
+        return line is not None and line.holds(ticket, now)
+
+    def leave_line(self, target: Target, ticket: Hashable, now: float) -> None:
+        """Give up a place in line, or the slot that was kept for it."""
+        line = self._lines.get(target.id)
+        if line is not None:
+            line.give_up(ticket)
+        if self._granted.get(ticket) == target.id:
+            del self._granted[ticket]
+            health = self.health(target, now)
+            health.limiter.leave()
+            self.account(target.account).limiter.leave()
+            self._call_next(health, now)
+
+    def is_granted(self, target: Target, ticket: Hashable) -> bool:
+        """Whether a slot at this target is kept for a ticket."""
+        return self._granted.get(ticket) == target.id
+
+    def _call_next(self, health: Health, now: float) -> None:
+        """Keep a free slot for whoever waits longest for it."""
+        account = self.account(health.target.account)
+        for target_id in self._targets_of(health):
+            line = self._lines.get(target_id)
+            other = self._healths[target_id]
+            while (
+                line is not None
+                and len(line)
+                and other.limiter.has_room(now)
+                and account.limiter.has_room(now)
+            ):
+                ticket = line.next(now)
+                if ticket is None:
+                    break
+                other.limiter.in_flight += 1
+                account.limiter.in_flight += 1
+                self._granted[ticket] = target_id
+                self.calls.append(ticket)
+            if line is not None and not len(line):
+                del self._lines[target_id]
+
+    def _targets_of(self, health: Health) -> Iterable[str]:
+        """Those who may use a slot that this target's attempt gave back."""
+        if not self._lines:
+            return ()
+        account = health.target.account
+        if account.max_concurrency is None:
+            return (health.target.id,)
+        return [
+            target_id
+            for target_id in self._lines
+            if self._healths[target_id].target.account.name == account.name
+        ]
+
+    # Openings, domains, credentials
+
+    def is_domain_suspect(self, target: Target, now: float) -> bool:
+        """Whether others of its failure domain have just failed together."""
+        opened = self._opened_at.get(target.account.failure_domain)
+        if not opened:
+            return False
+        recent = [at for at in opened.values() if now - at <= DOMAIN_TOGETHER_S]
+        return len(recent) >= 2
+
+    def is_last_resort(self, target: Target, now: float) -> bool:
+        """Whether a target is known not to work, and may only be tried in despair."""
+        return self._is_last_resort(self.health(target, now), now)
+
+    @staticmethod
+    def _is_last_resort(health: Health, now: float) -> bool:
+        state = health.breaker.state(now)
+        if state is BreakerState.PROBE:
+            return not health.breaker.is_probe_free(now)
+        return state is BreakerState.OPEN
+
+    def _notice_opening(self, health: Health, before: float, now: float) -> None:
+        """Call everyone who waits at a target that has just opened."""
+        if health.breaker.opened_at == before:
+            return
+        domain = health.target.account.failure_domain
+        self._opened_at.setdefault(domain, {})[health.target.id] = now
+        self.calls.extend(lease.ticket for lease in health.waiting)
+
+    def _auth_watch(self, account: Account) -> AuthWatch:
+        watch = self._domains.get(account.failure_domain)
+        if watch is None:
+            watch = self._domains[account.failure_domain] = AuthWatch()
+        return watch
+
+    def _blame_credential(self, lease: Lease, failure: Failure, now: float) -> None:
+        target = lease.health.target
+        account = self.account(target.account)
+        if failure.kind is FailureClass.QUOTA:
+            until = None
+            if failure.retry_after_s is not None:
+                until = now + failure.retry_after_s
+            self._disable_account(account, Disabled.QUOTA, now, until=until)
+            return
+        verdict = self._auth_watch(target.account).refused(target.account.name, now)
+        if verdict is AuthVerdict.DISABLE_KEY:
+            self._disable_account(account, Disabled.AUTH, now)
+            return
+        lease.health.blamed(lease, failure, now)
+        for other in self._accounts_of(target.account.failure_domain):
+            is_auth = other.disablement and other.disablement.reason is Disabled.AUTH
+            if is_auth:
+                other.disablement = None
+
+    def _accounts_of(self, domain: str) -> Sequence[AccountHealth]:
+        names = {
+            health.target.account.name
+            for health in self._healths.values()
+            if health.target.account.failure_domain == domain
+        }
+        return [self._accounts[name] for name in names if name in self._accounts]
+
+    @staticmethod
+    def _disable_account(
+        account: AccountHealth,
+        reason: Disabled,
+        now: float,
+        *,
+        until: float | None = None,
+    ) -> None:
+        disablement = Disablement.begin(reason, now, until=until)
+        account.disablement = disablement.or_later(account.disablement)

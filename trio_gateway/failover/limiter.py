@@ -166,6 +166,11 @@ class WaitingLine(Generic[Ticket]):
         insort(self._ends, (*ends, ticket))
         return True
 
+    def holds(self, ticket: Ticket, now: float) -> bool:
+        """Whether a ticket still has its place."""
+        self._sweep(now)
+        return ticket in self._places
+
     def give_up(self, ticket: Ticket) -> bool:
         """Leave the line; False: it was not in it any more."""
         if ticket in self._over:

@@ -228,6 +228,12 @@ class AdaptivePatience:
             self._refresh(now)
         return min(self._reserve_s, self._hard_s)
 
+    def p95_s(self, now: float) -> float:
+        """What one in twenty exceeds; half the soft limit while nothing is known."""
+        known_s = self._quantiles.p95_s(now)
+        soft_s = self.soft_s(now)
+        return soft_s / 2 if known_s is None else min(known_s, soft_s)
+
     def _refresh(self, now: float) -> None:
         policy, quantiles = self._patience, self._quantiles
         p95_s, p99_s = quantiles.p95_s(now), quantiles.p99_s(now)

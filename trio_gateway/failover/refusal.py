@@ -14,6 +14,7 @@ from typing import Final
 from trio_gateway.failover.classify import is_throttle, pause_s
 from trio_gateway.failover.commands import RefusalKind, Refuse
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.fleet import Outlook
 
 # openai-python gives up on hints above 120 s, some others above 60 s.
 _WELCOME_WITHIN_S: Final = 60.0
@@ -56,12 +57,24 @@ def passed_on(failure: Failure) -> Refuse:
     return Refuse(RefusalKind.CLIENT_ERROR, failure)
 
 
-def nothing_sent(random: Random) -> Refuse:
+def nothing_sent(random: Random, *, soonest_s: float | None = None) -> Refuse:
     """The end of an exchange that reached no upstream: coming back is safe."""
     return Refuse(
         RefusalKind.UNAVAILABLE,
-        retry_after_s=_spread(_ENDING_RETRY_S, random),
+        retry_after_s=_spread(soonest_s or _ENDING_RETRY_S, random),
         is_retry_welcome=True,
+    )
+
+
+def before_any_attempt(outlook: Outlook, random: Random) -> Refuse:
+    """The end of an exchange of whose targets none could be dialled."""
+    soonest_s = outlook.soonest_s
+    if not outlook.is_throttled or soonest_s is None:
+        return nothing_sent(random, soonest_s=soonest_s)
+    return Refuse(
+        RefusalKind.RATE_LIMITED,
+        retry_after_s=_spread(soonest_s, random),
+        is_retry_welcome=soonest_s <= _WELCOME_WITHIN_S,
     )
 
 

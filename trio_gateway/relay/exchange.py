@@ -6,18 +6,28 @@ upstream stream that was opened for it and closes each once, on every path. Whoe
 it cancels it when the client leaves, and then concludes and closes it in any case.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from math import inf
 from random import Random
-from typing import Final
+from typing import Final, assert_never
 
 import trio
 
-from trio_gateway.failover.commands import Command, Commit, Dial, Refuse, WakeAt
-from trio_gateway.failover.engine import Attempt, Engine, MisuseError, State
+from trio_gateway.failover.commands import (
+    Command,
+    Commit,
+    Dial,
+    Drop,
+    Refuse,
+    WakeAt,
+)
+from trio_gateway.failover.deadlines import Wish
+from trio_gateway.failover.engine import Attempt, Engine, State
 from trio_gateway.failover.events import (
     AnswerEnded,
     AttemptFailed,
+    Called,
     ClientLeft,
     CutShort,
     Event,
@@ -31,6 +41,7 @@ from trio_gateway.providers.base import Provider
 from trio_gateway.providers.table import provider_for
 from trio_gateway.relay.admission import Admission
 from trio_gateway.relay.curfew import Curfew
+from trio_gateway.relay.inbox import Inbox
 from trio_gateway.relay.opening import (
     Body,
     OpenAnswer,
@@ -72,6 +83,15 @@ class Relay:
     wall_clock: WallClock
     seed: str = ""
     curfew: Curfew = field(default_factory=Curfew)
+    open_exchanges: dict[Hashable, Inbox] = field(default_factory=dict)
+
+    def deliver_calls(self) -> None:
+        """Pass the fleet's calls on to the exchanges that wait for them."""
+        calls = self.fleet.calls
+        while calls:
+            inbox = self.open_exchanges.get(calls.popleft())
+            if inbox is not None:
+                inbox.put(Called())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +122,21 @@ class Exchange:
         self._engine = Engine(
             route,
             relay.fleet,
-            is_stream=request.is_stream,
-            max_tokens=request.max_tokens,
+            Wish(
+                is_stream=request.is_stream,
+                max_tokens=request.max_tokens,
+                choices=request.choices,
+                request_bytes=request.size,
+                is_client_retry=admission.is_client_retry,
+                patience_s=admission.client_patience_s,
+            ),
+            ticket=admission.id,
             random_for=self._random_for,
         )
-        self._stream: UpstreamStream | None = None  # what must still be closed
+        self._inbox = Inbox()
+        self._running: dict[int, trio.CancelScope] = {}  # attempts before their commit
+        self._streams: dict[int, UpstreamStream] = {}  # what must still be closed
+        self._opened: dict[int, Winner] = {}
         self._winner: Winner | None = None
 
     @property
@@ -123,18 +153,26 @@ class Exchange:
         return tuple(self._recorded(attempt) for attempt in self._engine.attempts)
 
     async def settle(self) -> Winner | Refuse:
-        """Try the targets until one reaches its commit point, or none can."""
-        commands = self._engine.start(trio.current_time())
-        while True:
-            match commands:
-                case (*_, Refuse() as refuse):
-                    return refuse
-                case (*_, Commit()):
-                    assert self._winner is not None
-                    return self._winner
-                case _:
-                    event = await self._perform(commands)
+        """Try the targets until one reaches its commit point, or none can.
+
+        Attempts run in a nursery that is closed before this returns: losers are gone
+        by then, and only the winner's stream is left open.
+        """
+        self._relay.open_exchanges[self._admission.id] = self._inbox
+        try:
+            async with trio.open_nursery() as nursery:
+                commands = self._engine.start(trio.current_time())
+                while not (settled := self._perform(commands, nursery)):
+                    event = await self._next_event(commands)
                     commands = self._engine.advance(event, trio.current_time())
+                    self._relay.deliver_calls()
+                nursery.cancel_scope.cancel()
+        finally:
+            del self._relay.open_exchanges[self._admission.id]
+        for number in tuple(self._streams):
+            if self._winner is None or number != self._winner.attempt:
+                await self._close(number)
+        return settled
 
     async def deliver(self, winner: Winner, client: Client) -> Failure | None:
         """Pass the winner's answer to the client; None when all of it was sent.
@@ -158,6 +196,7 @@ class Exchange:
                     with trio.move_on_after(_LAST_CHUNK_S):
                         await winner.stream.receive()
         self._engine.advance(AnswerEnded(winner.attempt, failure), trio.current_time())
+        self._relay.deliver_calls()
         return failure
 
     def conclude(
@@ -172,6 +211,7 @@ class Exchange:
         """
         if self._engine.state not in (State.OVER, State.NEW):
             self._engine.advance(ClientLeft(), trio.current_time())
+            self._relay.deliver_calls()
         admission = self._admission
         first = self._engine.winner
         now = trio.current_time()
@@ -198,58 +238,103 @@ class Exchange:
 
     async def aclose(self) -> None:
         """Close what is still open, within a bound, even while being cancelled."""
-        stream, self._stream = self._stream, None
+        for number in tuple(self._streams):
+            await self._close(number)
+
+    # Performing commands
+
+    def _perform(
+        self, commands: tuple[Command, ...], nursery: trio.Nursery
+    ) -> Winner | Refuse | None:
+        """Do what the engine says; return what the exchange has come to, if it has."""
+        for command in commands:
+            match command:
+                case Dial():
+                    nursery.start_soon(self._attempt, command)
+                case Drop(number):
+                    self._drop(number)
+                case WakeAt():
+                    pass  # `_next_event` keeps it
+                case Commit(number):
+                    self._winner = self._opened[number]
+                    return self._winner
+                case Refuse():
+                    return command
+                case _:
+                    assert_never(command)
+        return None
+
+    def _drop(self, number: int) -> None:
+        scope = self._running.pop(number, None)
+        if scope is not None:
+            scope.cancel()
+        else:
+            # It has reported in this very instant: that news is void.
+            self._inbox.forget(number)
+            self._opened.pop(number, None)
+
+    async def _next_event(self, commands: tuple[Command, ...]) -> Event:
+        alarm_at = inf
+        for command in commands:
+            if isinstance(command, WakeAt):
+                alarm_at = command.at
+        curfew = self._relay.curfew
+        with curfew.until(alarm_at):
+            return await self._inbox.get()
+        return CutShort() if curfew.has_come else TimeCame()
+
+    async def _attempt(self, dial: Dial) -> None:
+        """Run one attempt to its commit point or its failure; report it as an event."""
+        number = dial.attempt
+        self._running[number] = scope = trio.CancelScope(deadline=dial.commit_by)
+        event: Event | None = None
+        with scope:
+            event = await self._open(dial)
+        if event is None:
+            event = AttemptFailed(number, self._lateness(number))
+        winner = self._opened.get(number)
+        if winner is None or isinstance(winner.opening, ReadyAnswer):
+            await self._close(number)  # nothing more is wanted of the upstream
+        if self._running.pop(number, None) is not None:
+            self._inbox.put(event)
+
+    def _lateness(self, number: int) -> Failure:
+        stream = self._streams.get(number)
+        late = "first token late" if self._request.is_stream else "answer late"
+        status = None if stream is None else stream.status
+        return Failure(FailureClass.TIMEOUT, late, status)
+
+    async def _close(self, number: int) -> None:
+        stream = self._streams.pop(number, None)
         if stream is not None:
             with trio.move_on_after(_CLOSE_GRACE_S, shield=True):
                 await stream.aclose()
 
-    # Performing commands
-
-    async def _perform(self, commands: tuple[Command, ...]) -> Event:
-        match commands:
-            case (Dial() as dial,):
-                return await self._attempt(dial)
-            case (WakeAt(at),):
-                with self._relay.curfew.until(at):
-                    await trio.sleep_until(at)
-                return CutShort() if self._relay.curfew.has_come else TimeCame()
-            case _:
-                raise MisuseError(f"cannot perform {commands!r}")
-
-    async def _attempt(self, dial: Dial) -> Event:
-        with self._relay.curfew.until(dial.commit_by):
-            result = await self._open(dial)
-            if isinstance(result, Winner):
-                self._winner = result
-                if isinstance(result.opening, ReadyAnswer):
-                    await self.aclose()  # nothing more is wanted of the upstream
-                return Opened(dial.attempt)
-            await self.aclose()
-            return AttemptFailed(dial.attempt, result)
-        status = None if self._stream is None else self._stream.status
-        await self.aclose()
-        if self._relay.curfew.has_come:
-            return CutShort()
-        late = "first token late" if self._request.is_stream else "answer late"
-        return AttemptFailed(dial.attempt, Failure(FailureClass.TIMEOUT, late, status))
-
-    async def _open(self, dial: Dial) -> Winner | Failure:
-        target = dial.target
+    async def _open(self, dial: Dial) -> Event:
+        number, target = dial.attempt, dial.target
         provider = provider_for(target.account)
         stream = await self._relay.upstream.open(self._call(dial, provider))
         if isinstance(stream, Failure):
-            return stream
-        self._stream = stream
+            return AttemptFailed(number, stream)
+        self._streams[number] = stream
         if not is_success(stream):
-            return await read_error(stream, provider, wall_now=self._relay.wall_clock())
+            wall_now = self._relay.wall_clock()
+            failure = await read_error(stream, provider, wall_now=wall_now)
+            return AttemptFailed(number, failure)
+        opening: Opening | Failure
         body = body_of(stream)
         if isinstance(body, Failure):
-            return body
-        opening = await read_opening(body, self._request, provider, idle_s=dial.idle_s)
+            opening = body
+        else:
+            opening = await read_opening(
+                body, self._request, provider, self._route.commit, idle_s=dial.idle_s
+            )
         if isinstance(opening, Failure):
             status = opening.status or stream.status
-            return replace(opening, status=status)
-        return Winner(dial.attempt, target, stream, body, opening)
+            return AttemptFailed(number, replace(opening, status=status))
+        assert isinstance(body, Body)
+        self._opened[number] = Winner(number, target, stream, body, opening)
+        return Opened(number)
 
     def _call(self, dial: Dial, provider: Provider) -> Call:
         target, request = dial.target, self._request

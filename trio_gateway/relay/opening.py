@@ -10,11 +10,13 @@ all know, so it fails over instead.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.policy.route import CommitMode, CommitPoint
 from trio_gateway.providers.base import Provider
 from trio_gateway.relay.passage import Passage
 from trio_gateway.relay.port import UpstreamStream
@@ -34,6 +36,8 @@ OPENING_BYTES_MAX: Final = 64 * 1024
 # A whole answer is held until it is parsed. The longest texts are about 1 MiB; images
 # and audio in base64 are what needs room.
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+# After the last word, usage and [DONE] follow at once, or never.
+_TRAILER_S: Final = 1.0
 # What an error body needs to say its code and message.
 _ERROR_BYTES_MAX: Final = 64 * 1024
 # An error's head says enough to move on; its body is not worth more of a client's time.
@@ -105,45 +109,94 @@ async def read_error(
 
 
 async def read_opening(
-    body: Body, request: ChatRequest, provider: Provider, *, idle_s: float
+    body: Body,
+    request: ChatRequest,
+    provider: Provider,
+    commit: CommitPoint,
+    *,
+    idle_s: float,
 ) -> Opening | Failure:
-    """Read until the commit point. The caller's scope holds the hard limit."""
+    """Read until the commit point. The caller's scope holds the hard limit.
+
+    What is held may be broken off and tried elsewhere; so may a token that came with
+    the break in one piece.
+    """
     if not request.is_stream:
         return await _read_whole(body, b"", provider, idle_s=idle_s)
-    passage = Passage(choices=request.choices, read_error=provider.read_embedded_error)
-    held, held_bytes, start = [], 0, b""
-    is_events = False
-    while not passage.has_begun:
+    start = await _read_start(body)
+    if isinstance(start, Failure):
+        return start
+    match _kind_of(start):
+        case "json":
+            return await _read_json_for_events(body, start, provider, idle_s=idle_s)
+        case "html":
+            return Failure(FailureClass.BAD_ANSWER, "HTML")
+        case _:
+            passage = Passage(
+                choices=request.choices, read_error=provider.read_embedded_error
+            )
+            return await _read_events(body, start, passage, commit, idle_s=idle_s)
+
+
+async def _read_start(body: Body) -> bytes | Failure:
+    """Read until there is something to judge the body by."""
+    start = b""
+    while _kind_of(start) is None:
         data = await body.receive()
         if isinstance(data, Failure):
             return _cut_short(data)
         if not data:
             return Failure(FailureClass.BAD_ANSWER, "no token before its end")
-        if not is_events:
-            start += data
-            match _kind_of(start):
-                case "json":
-                    return await _read_json_for_events(
-                        body, start, provider, idle_s=idle_s
-                    )
-                case "html":
-                    return Failure(FailureClass.BAD_ANSWER, "HTML")
-                case "events":
-                    is_events, data = True, start
-                case _:
-                    if len(start) > OPENING_BYTES_MAX:
-                        return Failure(FailureClass.BAD_ANSWER, "opening too long")
-                    continue
-        passing = passage.feed(data)
-        if passage.broken:
-            return passage.broken
-        if passage.is_over and not passage.has_begun:
-            return Failure(FailureClass.BAD_ANSWER, "no token before its end")
-        held.append(passing)
-        held_bytes += len(passing)
-        if held_bytes > OPENING_BYTES_MAX and not passage.has_begun:
+        start += data
+        if len(start) > OPENING_BYTES_MAX:
             return Failure(FailureClass.BAD_ANSWER, "opening too long")
+    return start
+
+
+async def _read_events(
+    body: Body, start: bytes, passage: Passage, commit: CommitPoint, *, idle_s: float
+) -> OpenAnswer | Failure:
+    held = [passage.feed(start)]
+    held_bytes = len(held[0])
+    while not (passage.broken or _is_enough(passage, commit, held_bytes)):
+        if held_bytes > (OPENING_BYTES_MAX, ANSWER_BYTES_MAX)[passage.has_begun]:
+            return Failure(FailureClass.BAD_ANSWER, "opening too long")
+        patience_s = idle_s if passage.has_begun else inf
+        with trio.move_on_after(_TRAILER_S if passage.is_whole else patience_s) as wait:
+            data = await body.receive()
+        if wait.cancelled_caught:
+            data = Failure(FailureClass.TIMEOUT, "idle")
+        if isinstance(data, Failure) or not data:
+            if passage.is_whole:
+                passage.is_over = True  # what might have followed is no text
+                break
+            if isinstance(data, Failure):
+                return data if wait.cancelled_caught else _cut_short(data)
+            cause = (
+                "ended unfinished" if passage.has_begun else "no token before its end"
+            )
+            return Failure(FailureClass.BAD_ANSWER, cause)
+        held.append(passage.feed(data))
+        held_bytes += len(held[-1])
+    if passage.broken:
+        return passage.broken
+    if not passage.has_begun:
+        return Failure(FailureClass.BAD_ANSWER, "no token before its end")
     return OpenAnswer(b"".join(held), passage)
+
+
+def _is_enough(passage: Passage, commit: CommitPoint, held_bytes: int) -> bool:
+    """Whether the policy lets the client have what is held."""
+    if passage.is_over:
+        return True
+    match commit.mode:
+        case CommitMode.FIRST_TOKEN:
+            return passage.has_begun
+        case CommitMode.TOKENS:
+            is_much = passage.has_begun and held_bytes > OPENING_BYTES_MAX
+            return passage.tokens >= commit.tokens or passage.is_whole or is_much
+        case CommitMode.COMPLETE:
+            return False
 
 
 async def _read_json_for_events(

@@ -11,6 +11,8 @@ from trio_gateway.web.answers import Headers, shortened
 from trio_gateway.web.gateway import Gateway
 from trio_gateway.wire.chat import ChatRequest
 from trio_gateway.wire.headers import (
+    client_patience_s,
+    is_client_retry,
     sane_request_id,
     to_upstream,
     upstream_request_id,
@@ -51,6 +53,8 @@ class Visit:
             org=key.org,
             project=key.project,
             forwarded=to_upstream(self.headers, request_uuid=uuid),
+            is_client_retry=is_client_retry(self.headers),
+            client_patience_s=client_patience_s(self.headers),
         )
 
     def turned_away(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -71,3 +72,25 @@ def _allowed(
 ) -> tuple[tuple[bytes, bytes], ...]:
     lowered = ((name.lower(), value) for name, value in headers)
     return tuple((name, value) for name, value in lowered if name in names)
+
+
+def is_client_retry(headers: Headers) -> bool:
+    """Whether the client's library asks again after a refusal.
+
+    OpenAI's and Anthropic's libraries count in `x-stainless-retry-count`.
+    """
+    count = header(headers, b"x-stainless-retry-count") or b""
+    return count.isdigit() and int(count[:9]) > 0
+
+
+def client_patience_s(headers: Headers) -> float | None:
+    """How long the client's library waits between bytes, in seconds, if it says so.
+
+    OpenAI's and Anthropic's libraries say it in `x-stainless-read-timeout`.
+    """
+    said = header(headers, b"x-stainless-read-timeout") or b""
+    try:
+        patience_s = float(said)
+    except ValueError:
+        return None
+    return patience_s if 0.0 < patience_s < inf else None

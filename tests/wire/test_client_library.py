@@ -1,0 +1,29 @@
+import pytest
+
+from trio_gateway.wire.headers import client_patience_s, is_client_retry
+
+
+@pytest.mark.parametrize(
+    ("said", "patience_s"),
+    [
+        (b"600", 600.0),
+        (b"2.5", 2.5),
+        *((word, None) for word in (b"0", b"nan", b"inf", b"-1", b"NOT_GIVEN", b"")),
+    ],
+)
+def test_a_librarys_read_timeout_is_its_patience(
+    said: bytes, patience_s: float | None
+) -> None:
+    assert client_patience_s([(b"x-stainless-read-timeout", said)]) == patience_s
+
+
+@pytest.mark.parametrize(
+    ("said", "is_retry"), [(b"0", False), (b"1", True), (b"x", False), (b"", False)]
+)
+def test_a_librarys_count_tells_its_retries(said: bytes, *, is_retry: bool) -> None:
+    assert is_client_retry([(b"x-stainless-retry-count", said)]) is is_retry
+
+
+def test_a_client_that_says_nothing_has_no_known_patience() -> None:
+    assert client_patience_s([]) is None
+    assert not is_client_retry([])

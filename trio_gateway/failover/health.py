@@ -1,0 +1,219 @@
+"""One target's health: the machines that watch it, put together.
+
+Each machine has its own file and its own theory; this one only says which news goes to
+which. A failure is news for the breaker only where it is the target's fault:
+
+    blame         breaker   cooldown   disablement   budget   estimate
+    target        failed    if hinted       -        failed    failed
+    throttle      neutral   hint            -          -       failed
+    credential    neutral      -       the account's   -         -
+    setup         neutral      -       the target's    -         -
+    nobody        neutral      -            -          -         -
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from trio_gateway.failover.balancer import PeakEwma
+from trio_gateway.failover.breaker import Breaker, BreakerState, Sent
+from trio_gateway.failover.budget import DestinationBudget
+from trio_gateway.failover.classify import Blame, meaning_of
+from trio_gateway.failover.commands import Reason
+from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.limiter import Limiter
+from trio_gateway.failover.quantile import AdaptivePatience, Quantiles
+from trio_gateway.policy.route import Target
+
+# So many attempts past their soft limit, and none that came through since, and the
+# next one is not waited for: three in a row are no accident of one in a hundred.
+LATE_IN_A_ROW: Final = 3
+# Learning stops where more than this share of requests fails: what is measured then
+# says something about the outage, not about the target.
+_FREEZE_FROM: Final = 0.2
+# What a throttle without a hint means: rate limits are counted by the minute, and in
+# large providers' practice replenished within seconds.
+_UNHINTED_S: Final = 5.0
+
+_OVERLOADS: Final = frozenset(
+    {FailureClass.SERVER_ERROR, FailureClass.OVERLOADED, FailureClass.TIMEOUT}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What may be compared in time: streamed or not, and the prompt's size."""
+
+    commits_whole: bool
+    prompt_bucket: int
+
+
+class Speed:
+    """How long answers of one kind take at one target, and the limits from that."""
+
+    __slots__ = ("patience", "quantiles")
+
+    def __init__(self, target: Target, kind: Kind, now: float) -> None:
+        self.quantiles = Quantiles(now)
+        timeouts = target.timeouts
+        limits = timeouts.answer if kind.commits_whole else timeouts.first_token
+        self.patience = AdaptivePatience(limits, self.quantiles, now)
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One attempt at one target, from its start to its end."""
+
+    health: "Health"
+    kind: Kind
+    sent: Sent
+    reason: Reason
+    ticket: Hashable  # whose attempt it is
+    started_at: float
+    is_panic: bool = False  # a last resort, counted by the route's panic budget
+    is_open: bool = False  # past its commit point
+
+
+class Health:
+    """All that is known of one target."""
+
+    def __init__(
+        self, target: Target, random: Random, *, seed_s: float, now: float
+    ) -> None:
+        self.target = target
+        self.breaker = Breaker(target.breaker, random)
+        self.cooldown = Cooldown()
+        self.budget = DestinationBudget()
+        self.limiter = Limiter(target.max_concurrency)
+        self.estimate = PeakEwma(seed_s, now)
+        self.disablement: Disablement | None = None
+        self.waiting: set[Lease] = set()  # attempts before their commit point
+        self.late_in_a_row = 0
+        self._speeds: dict[Kind, Speed] = {}
+
+    def speed(self, kind: Kind, now: float) -> Speed:
+        """What is measured of one kind of request."""
+        speed = self._speeds.get(kind)
+        if speed is None:
+            speed = self._speeds[kind] = Speed(self.target, kind, now)
+        return speed
+
+    def is_disabled(self, now: float) -> bool:
+        """Whether it is out of use, by an operator or by what it said."""
+        return self.disablement is not None and self.disablement.is_active(now)
+
+    def is_well(self, now: float) -> bool:
+        """Whether nothing speaks against it."""
+        return (
+            self.breaker.state(now) is BreakerState.CLOSED
+            and self.breaker.skip_share(now) == 0.0
+            and not self.cooldown.is_active(now)
+            and not self.is_disabled(now)
+        )
+
+    # News
+
+    def slow(self, lease: Lease, now: float) -> None:
+        """An attempt passed its soft limit."""
+        self.late_in_a_row += 1
+        self.breaker.was_slow(now, lease.sent)
+
+    def opened(self, lease: Lease, now: float) -> None:
+        """An attempt reached its commit point."""
+        took_s = now - lease.started_at
+        lease.is_open = True
+        self.waiting.discard(lease)
+        self.late_in_a_row = 0
+        before = self.breaker.state(now)
+        self.breaker.committed(now, lease.sent)
+        self._refill_on_ramp(before, now)
+        self.budget.succeeded()
+        self.cooldown.succeeded(now)
+        self.limiter.succeeded()
+        self.estimate.observe(took_s, now)
+        self._learn(lease.kind, now).observe(took_s, now)
+
+    def ended(
+        self, lease: Lease, failure: Failure | None, *, cap_s: float, now: float
+    ) -> None:
+        """An attempt ended; `failure` as the engine has it, None where all went well.
+
+        What concerns the credential, its account is told by the fleet.
+        """
+        self.waiting.discard(lease)
+        if failure is not None:
+            self._failed(lease, failure, cap_s, now)
+        else:
+            self.breaker.neutral(lease.sent)
+        self.limiter.leave()
+
+    def _failed(self, lease: Lease, failure: Failure, cap_s: float, now: float) -> None:
+        blame = meaning_of(failure).blame
+        if blame is Blame.TARGET:
+            self.blamed(lease, failure, now)
+        else:
+            self.breaker.neutral(lease.sent)
+        hint_s = failure.retry_after_s
+        if blame is Blame.THROTTLE or (blame is Blame.TARGET and hint_s is not None):
+            self.cooldown.hint(now, hint_s, default_s=_UNHINTED_S, cap_s=cap_s)
+            self.estimate.failed(now, retry_after_s=self.cooldown.left_s(now))
+        if blame is Blame.SETUP:
+            self.disable(Disablement.begin(Disabled.MISCONFIGURED, now))
+        is_cut_off = failure.kind in (FailureClass.TIMEOUT, FailureClass.CANCELLED)
+        if is_cut_off and not lease.is_open:
+            waited_s = now - lease.started_at
+            self._learn(lease.kind, now).censored(waited_s, now)
+
+    def blamed(self, lease: Lease, failure: Failure, now: float) -> None:
+        """A failure that is evidence against the target."""
+        self.breaker.failed(now, lease.sent, failure.cause)
+        self.budget.failed(is_overload=failure.kind in _OVERLOADS)
+        self.estimate.failed(now)
+        if failure.kind is FailureClass.OVERLOADED:
+            self.limiter.overloaded(now)
+
+    def disable(self, disablement: Disablement) -> None:
+        """Put it out of use, or keep it so if it is for longer already."""
+        self.disablement = disablement.or_later(self.disablement)
+
+    def _refill_on_ramp(self, before: BreakerState, now: float) -> None:
+        after = self.breaker.state(now)
+        if after is BreakerState.RAMP and before is not BreakerState.RAMP:
+            self.budget.refill()
+
+    def _learn(self, kind: Kind, now: float) -> Quantiles:
+        quantiles = self.speed(kind, now).quantiles
+        quantiles.is_frozen = (
+            self.breaker.state(now) is not BreakerState.CLOSED
+            or self.breaker.skip_share(now) > _FREEZE_FROM
+        )
+        return quantiles
+
+
+class AccountHealth:
+    """What is known of one account: its slots, and whether it may be used."""
+
+    def __init__(self, most: int | None) -> None:
+        self.limiter = Limiter(most)
+        self.disablement: Disablement | None = None
+
+    def is_disabled(self, now: float) -> bool:
+        """Whether its credential or its money is out of use."""
+        return self.disablement is not None and self.disablement.is_active(now)
+
+    def is_out_of_quota(self, now: float) -> bool:
+        """Whether it is out of use for want of money or allowance."""
+        disablement = self.disablement
+        return (
+            self.is_disabled(now)
+            and disablement is not None
+            and disablement.reason is Disabled.QUOTA
+        )
+
+    def left_s(self, now: float) -> float:
+        """The seconds until it may be used again, as far as time alone decides."""
+        if self.disablement is None or self.disablement.until is None:
+            return 0.0
+        return max(0.0, self.disablement.until - now)
