@@ -53,10 +53,14 @@ AGE_S: Final = 600.0
 # How often somebody looks for connections that have been idle for too long.
 SWEEP_S: Final = 5.0
 
+# Places remembered, beyond which those without a connection are forgotten: not an
+# operator's few dozen, but wherever a client of httpx may go (`upstream.transport`).
+POOLS_MAX: Final = 1_000
+
 # Paths remembered for one place. A policy has one or two per model.
 PATHS_MAX: Final = 256
 
-_CONNECT_TIMEOUT: Final = Failure(FailureClass.CONNECT, "connect timeout")
+CONNECT_TIMEOUT: Final = Failure(FailureClass.CONNECT, "connect timeout")
 _NO_CA_FILE: Final = Failure(FailureClass.CONNECT, "ca_file cannot be read")
 _INVALID: Final = Failure(FailureClass.BAD_ANSWER, "request is not valid HTTP")
 _ABANDONED: Final = Failure(FailureClass.INTERRUPTED, "read was abandoned")
@@ -105,8 +109,15 @@ class PooledUpstream:
                 trust = self._trust if ca_file is None else _trusting(ca_file)
             except OSError:
                 return None
+            if len(self._pools) >= POOLS_MAX:
+                self._forget_quiet_pools()
             pool = self._pools[place] = Pool(base_url, self._dial, trust)
         return pool
+
+    def _forget_quiet_pools(self) -> None:
+        for place, pool in list(self._pools.items()):
+            if pool.retire_if_quiet():
+                del self._pools[place]
 
     async def retain(self, accounts: Iterable[Account]) -> None:
         """Close the pools of all other accounts, each as soon as its last stream is.
@@ -218,7 +229,7 @@ class Pool:
                 return Connection(link, made_at=trio.current_time())
         except NOT_CONNECTED as error:
             return not_connected(error)
-        return _CONNECT_TIMEOUT
+        return CONNECT_TIMEOUT
 
     async def release(self, connection: Connection) -> None:
         """Take back a connection: keep it if its answer is over, else close it."""
@@ -244,6 +255,11 @@ class Pool:
         """Close what has been idle for too long."""
         while self._idle and self._idle[0].idle_since < idle_since_before:
             await self._idle.popleft().aclose()
+
+    def retire_if_quiet(self) -> bool:
+        """Take leave of a place to which there is no connection."""
+        self._is_retired = not (self._idle or self._in_use)
+        return self._is_retired
 
     async def retire(self) -> None:
         """Close what is idle, and everything else as soon as it would be."""

@@ -8,9 +8,12 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-# One field a line, its name a token (RFC 9110, 5.6.2). The whole block is looked at
-# once: what has a line end or a NUL inside of a value does not fit.
-_FIELDS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n)+")
+# RFC 9110, 5.6.2.
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# One field a line, its name a token. The whole block is looked at once: what has a line
+# end or a NUL inside of a value does not fit.
+_FIELDS: Final = re.compile(rb"(?:%b: [^\r\n\0]*\r\n)+" % _TOKEN.pattern)
 
 # Bytes are relayed as they came, so no provider may compress them; and some refuse a
 # request that accepts nothing.
@@ -18,7 +21,7 @@ UNLESS_GIVEN: Final = ((b"accept", b"*/*"), (b"accept-encoding", b"identity"))
 
 
 class InvalidRequestError(ValueError):
-    """A field of a request cannot stand in one."""
+    """Something in a request cannot stand in one."""
 
 
 def request_bytes(
@@ -45,5 +48,15 @@ def request_bytes(
 
 
 def start_of(method: bytes, path: bytes, host: bytes) -> bytes:
-    """Write what all requests to a path share; a URL has made sure of its parts."""
+    """Write what all requests to a path share.
+
+    Args:
+        path: as `httpx.URL.raw_path` has it: nothing unsafe is left in it.
+        host: likewise, from `netloc`.
+
+    Raises:
+        InvalidRequestError: If the method is not one word.
+    """
+    if not _TOKEN.fullmatch(method):
+        raise InvalidRequestError
     return b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, path, host)
