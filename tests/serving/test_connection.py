@@ -269,18 +269,6 @@ async def test_a_half_close_is_seen_at_once_behind_any_bytes(
     assert trio.current_time() == pytest.approx(5)
 
 
-async def test_a_client_that_leaves_as_it_asks_leaves_nothing_behind(
-    autojump_clock: MockClock,
-) -> None:
-    """Reader and pump are woken together; whichever runs first, no app must stay."""
-
-    async def client(stream: trio.abc.HalfCloseableStream) -> None:
-        await stream.send_all(request("/wait"))
-
-    for _ in range(50):
-        await visit(Toy(), client)
-
-
 async def test_a_departure_overtakes_a_body_that_was_not_read(
     autojump_clock: MockClock,
 ) -> None:

@@ -19,6 +19,7 @@ class Toy:
         self.seen: list[str] = []
         self.started = trio.Event()
         self.ended = trio.Event()
+        self.may_answer = trio.Event()
         self.lifespan: list[str] = []
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -59,8 +60,8 @@ class Toy:
         await answer(send, b"no", status=413)
 
     async def at_late_answer(self, receive: Receive, send: Send) -> None:
-        """Answers long after the body came, without having asked for it."""
-        await trio.sleep(0.5)
+        """Answers when the test says so, without having asked for the body."""
+        await self.may_answer.wait()
         await answer(send, b"no", status=413)
 
     async def at_busy(self, receive: Receive, send: Send) -> None:

@@ -17,9 +17,9 @@ from tests.serving.toy import Toy, request
 from trio_gateway.serving.limits import Limits
 
 # Real seconds. A departure is seen within a millisecond; CI may be busy.
-AT_ONCE_S = 3.0
+AT_ONCE_S = 10.0
 # What the stock server has not noticed by then, it never will.
-NEVER_S = 0.6
+NEVER_S = 0.4
 
 Leave = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -214,13 +214,14 @@ async def test_a_drain_waits_for_a_framework_only_here(kind: Kind) -> None:
         await read(stream, within_s=0.1)
 
     began_at = trio.current_time()
-    await visit_server(kind, Toy(), visit, drain_s=1)
+    drain_s = 5 if kind == "ours" else 1
+    await visit_server(kind, Toy(), visit, drain_s=drain_s)
     took_s = trio.current_time() - began_at
     assert stream is not None
     _, end = await read(stream, within_s=1)
     await stream.aclose()
     assert end == "end"
-    assert (took_s < 1) is (kind == "ours")
+    assert (took_s < drain_s) is (kind == "ours")
 
 
 async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
