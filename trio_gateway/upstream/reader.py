@@ -78,7 +78,7 @@ class AnswerReader:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError:
             raise  # a bug of ours
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail_to_parse()
         if had_head:
             self._bound_framing(len(data))

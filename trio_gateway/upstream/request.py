@@ -51,6 +51,7 @@ def start_of(method: bytes, path: bytes, host: bytes) -> bytes:
     """Write what all requests to a path share.
 
     Args:
+        method: one word.
         path: as `httpx.URL.raw_path` has it: nothing unsafe is left in it.
         host: likewise, from `netloc`.
 
