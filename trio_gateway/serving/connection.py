@@ -209,8 +209,8 @@ class Connection(TCPServer):
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Run the app for one request; what is returned takes the request's messages.
 
-        This, `spawn` and nothing else is what Hypercorn's protocol wants of its task
-        group, so the connection is that group.
+        This is all that Hypercorn's HTTP/1 wants of its task group, so the connection
+        is that group.
         """
         inbox = Inbox(self.protocol.ask_for_body)
         self._nursery.start_soon(self._run_app, app, scope, inbox, send)
@@ -231,10 +231,6 @@ class Connection(TCPServer):
             self._failures.note("app_failed", error)
         # Answers 500 if there is no answer, closes if there is an unfinished one.
         await send(None)
-
-    def spawn(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Start a task beside the app; Hypercorn's HTTP/1 never does."""
-        self._nursery.start_soon(task, *args)
 
     # What the protocol tells us.
 

@@ -26,7 +26,7 @@ class Inbox:
         self._senders = trio.lowlevel.ParkingLot()
 
     async def put(self, message: ASGIReceiveEvent) -> None:
-        """Queue a message, waiting for room; a disconnect never waits."""
+        """Queue a message, waiting for room; a disconnect waits for nothing at all."""
         if message["type"] == "http.disconnect":
             self._is_over = True
             self._receivers.unpark_all()

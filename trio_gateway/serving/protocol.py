@@ -2,7 +2,7 @@
 
 `StrictParser` refuses what h11 accepts and a gateway must not (two framings at once, a
 head without bound, HTTP/2, tunnels). `StrictProtocol` has no HTTP/2 and no WebSocket to
-switch to. `Exchange` tells the app that it is over only once the connection is settled.
+switch to.
 """
 
 import json
@@ -12,9 +12,9 @@ from typing import Final
 import h11
 import trio
 from hypercorn.config import Config
-from hypercorn.protocol.events import Event, Request, Response, StreamClosed
+from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
 
 from trio_gateway.serving.limits import Limits
@@ -125,26 +125,18 @@ class StrictParser(h11.Connection):
 class Exchange(HTTPStream):
     """One request and its response, as Hypercorn's stream between h11 and the app."""
 
-    async def handle(self, event: Event) -> None:
-        """Pass an event on to the app, except the news that it itself has finished."""
-        if isinstance(event, StreamClosed) and self.state is ASGIHTTPState.CLOSED:
-            self.closed = True
-            return
-        await super().handle(event)
-
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """ASGI's `send`; does nothing once the client has left or the answer is whole.
 
-        Hypercorn reports the end to the app before it has recycled or closed the
-        connection, in the app's own task; a framework that cancels itself on that news
-        would cut the rest short. So the news waits until the last send has returned.
+        Hypercorn tells the app of the end before it has recycled or closed the
+        connection, in the app's own task. A framework that cancels itself on that news
+        would cut the rest short, so nothing from there on may wait: `Inbox.put` of a
+        disconnect does not, and `Connection.protocol_send` only leaves word.
         """
         if self.closed:
             await trio.lowlevel.checkpoint()
             return
         await super().app_send(message)
-        if self.state is ASGIHTTPState.CLOSED:
-            await self.app_put({"type": "http.disconnect"})
 
 
 class StrictProtocol(H11Protocol):
