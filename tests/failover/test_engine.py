@@ -4,6 +4,7 @@ from random import Random
 import pytest
 
 from tests.factories import RETRY, a_route, with_timeouts
+from trio_gateway.failover.attempts import MisuseError
 from trio_gateway.failover.commands import (
     Command,
     Commit,
@@ -15,7 +16,7 @@ from trio_gateway.failover.commands import (
     WakeAt,
 )
 from trio_gateway.failover.deadlines import Wish
-from trio_gateway.failover.engine import Engine, MisuseError
+from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.events import (
     AnswerEnded,
     AttemptFailed,
@@ -62,7 +63,7 @@ def test_the_first_target_is_tried_first_and_its_answer_wins() -> None:
     assert (dial.target.id, dial.reason) == ("a/m", Reason.FIRST)
     assert engine.advance(Opened(1), 0.4) == (Commit(1),)
     assert engine.advance(AnswerEnded(1), 3.0) == ()
-    assert engine.winner is engine.attempts[0]
+    assert engine.attempts.winner is engine.attempts[0]
 
 
 def test_a_failure_moves_to_the_next_target_in_the_same_instant() -> None:

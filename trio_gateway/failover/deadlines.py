@@ -11,9 +11,9 @@ after it would not be left.
 Where the reserves do not fit, what is left is shared equally.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from trio_gateway.failover.quantile import AdaptivePatience
 from trio_gateway.policy.route import Route, Target
@@ -30,8 +30,15 @@ _ANSWER_PER_TOKEN_S: Final = 0.03
 # or at half of it where it is short.
 _CLIENT_MARGIN_S: Final = 2.0
 
-PatienceOf = Callable[[Target], AdaptivePatience]
-"""How long a target may take, as far as it is known."""
+
+class Limits(Protocol):
+    """How long a target may take: what is written, and what is known."""
+
+    def patience(self, target: Target) -> AdaptivePatience:
+        """The soft and the hard limit in force, and the reserve."""
+
+    def is_hard_written(self, target: Target) -> bool:
+        """Whether the policy states the hard limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,32 +88,22 @@ class Deadlines:
         """Whether an attempt that starts at this instant could still be of use."""
         return at + self.min_useful_s <= self.precommit_by
 
-    def connect_by(self, target: Target, *, commit_by: float, now: float) -> float:
-        """When a connection must stand."""
-        return min(now + target.timeouts.connect_s, commit_by)
-
     def commit_by(
-        self,
-        target: Target,
-        later: Sequence[Target],
-        patience_of: PatienceOf,
-        now: float,
-        *,
-        is_written: bool,
+        self, target: Target, later: Sequence[Target], limits: Limits, now: float
     ) -> float:
         """When an attempt that starts now must have reached its commit point.
 
-        `later` are the targets that may still be tried after this one; `is_written`
-        says whether the policy states this target's hard limit.
+        `later` are the targets that may still be tried after this one.
         """
         left_s = self.precommit_by - now
-        hard_s = patience_of(target).hard_s(now)
+        is_written = limits.is_hard_written(target)
+        hard_s = limits.patience(target).hard_s(now)
         if not is_written:
             hard_s += self.extra_s
         if not later:
             # Nobody is kept waiting by more patience, so an unwritten limit is none.
             return now + (min(hard_s, left_s) if is_written else left_s)
-        spare_s = left_s - sum(patience_of(other).reserve_s(now) for other in later)
+        spare_s = left_s - sum(limits.patience(t).reserve_s(now) for t in later)
         if spare_s < _RESERVE_MIN_S:
             spare_s = left_s / (len(later) + 1)
         return now + min(hard_s, spare_s)

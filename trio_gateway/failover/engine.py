@@ -27,13 +27,13 @@ start and of each end, once.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from random import Random
 from typing import Final
 
 from trio_gateway.failover import refusal
+from trio_gateway.failover.attempts import Attempt, Attempts, MisuseError
 from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of
 from trio_gateway.failover.commands import (
     Command,
@@ -56,21 +56,17 @@ from trio_gateway.failover.events import (
     TimeCame,
 )
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.failover.fleet import LINE_CHECK_S, Denied, Fleet
-from trio_gateway.failover.health import Kind, Lease
+from trio_gateway.failover.fleet import Denied, Fleet, KnownLimits
+from trio_gateway.failover.health import Kind
 from trio_gateway.failover.lineup import line_up
 from trio_gateway.failover.quantile import prompt_bucket
-from trio_gateway.failover.retry import SameTarget
 from trio_gateway.failover.spend import may_hedge, may_overlap
+from trio_gateway.failover.waiting import Wait, Waiter
 from trio_gateway.policy.route import CommitMode, OnHint, Route, Target
 
 LIVE_MAX: Final = 2
 # Those who waited at a target that has just opened leave it within a second, spread.
 _EVACUATION_S: Final = 1.0
-
-
-class MisuseError(Exception):
-    """A driver broke the engine's rules: our bug, never caught and carried on."""
 
 
 class State(Enum):
@@ -81,31 +77,6 @@ class State(Enum):
     WAITING = "waiting"
     COMMITTED = "committed"
     OVER = "over"
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One upstream request, as the engine remembers it."""
-
-    number: int
-    target: Target
-    reason: Reason
-    lease: Lease
-    started_at: float
-    soft_at: float  # when it counts as slow
-    opened_at: float | None = None
-    ended_at: float | None = None
-    failure: Failure | None = None
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether something may still be running for it."""
-        return self.ended_at is None
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether it passed its soft limit."""
-        return self.lease.sent.is_slow
 
 
 class Engine:
@@ -128,7 +99,7 @@ class Engine:
         ticket: Hashable,
         random_for: Callable[[str], Random],
     ) -> None:
-        self.attempts: list[Attempt] = []
+        self.attempts = Attempts()
         self.state = State.NEW
         self._route = route
         self._fleet = fleet
@@ -138,16 +109,13 @@ class Engine:
         commits_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
         self._kind = Kind(commits_whole, prompt_bucket(wish.request_bytes))
         self._deadlines: Deadlines
+        self._waiter: Waiter
         self._next: list[Target] = []  # targets still to be tried, the best first
         self._in_context_chain = False
         self._retries_max = 0
-        # While WAITING: for whom, and from when on or in which line.
-        self._awaited: Target | None = None
-        self._reason = Reason.FIRST  # of the attempt that is waited for
-        self._is_in_line = False
-        self._is_in_cooldown = False
-        # The alarms, each at inf while it does not ring.
-        self._resume_at = inf
+        self._waiting: Wait | None = None
+        # The alarms, each at inf while it does not ring. (A soft limit's is the
+        # attempt's own.)
         self._hedge_at = inf
         self._move_at = inf  # away from a target that opened while we waited there
 
@@ -155,14 +123,6 @@ class Engine:
     def deadlines(self) -> Deadlines:
         """The instants that bound this exchange; known once it has started."""
         return self._deadlines
-
-    @property
-    def winner(self) -> Attempt | None:
-        """The attempt whose answer the client gets, once there is one."""
-        for attempt in self.attempts:
-            if attempt.opened_at is not None:
-                return attempt
-        return None
 
     def start(self, now: float) -> tuple[Command, ...]:
         """Admit the exchange; say what to do first."""
@@ -173,6 +133,7 @@ class Engine:
         self._deadlines = Deadlines.of(
             route, wish, commits_whole=self._kind.commits_whole, now=now
         )
+        self._waiter = Waiter(fleet, route, self._deadlines, self._ticket)
         fleet.admitted(route, is_client_retry=wish.is_client_retry, now=now)
         self._next = line_up(
             fleet,
@@ -196,9 +157,9 @@ class Engine:
         """
         match self.state, event:
             case State.TRYING | State.WAITING, Opened(number):
-                return self._commit(self._alive(number), now)
+                return self._commit(self.attempts.alive(number), now)
             case State.TRYING | State.WAITING, AttemptFailed(number, failure):
-                attempt = self._alive(number)
+                attempt = self.attempts.alive(number)
                 self._end(attempt, failure, now)
                 return self._with_alarm(self._after_failure(attempt, failure, now))
             case State.TRYING | State.WAITING, TimeCame():
@@ -206,7 +167,7 @@ class Engine:
             case State.TRYING | State.WAITING, Called():
                 return self._with_alarm(self._on_call(now))
             case State.COMMITTED, AnswerEnded(number, ending):
-                self._end(self._alive(number), ending, now)
+                self._end(self.attempts.alive(number), ending, now)
                 return self._over(now)
             case State.COMMITTED, Called():
                 return ()
@@ -237,7 +198,7 @@ class Engine:
         elif verdict is Verdict.STOP and not moves:
             drops = self._drop_all("the request itself is wrong", now)
             return (*drops, *self._refuse(failure, now))
-        elif live := self._live():
+        elif live := self.attempts.live():
             return self._overlap(now) if all(each.is_slow for each in live) else ()
         elif self._attempts_left() and self._retry(target, failure, now):
             return ()
@@ -267,18 +228,19 @@ class Engine:
         One that is known not to work is tried once in despair, as a second time would
         feed an outage, and never beside another or by choice.
         """
-        is_first = not self.attempts
+        is_spared = is_voluntary or self.attempts.has_despaired
         for target in self._next:
             if self._fleet.is_last_resort(target, now) and (
-                is_voluntary or self._live() or self._has_despaired()
+                is_spared or self.attempts.live()
             ):
                 continue
-            if not self._fleet.why_not(self._route, target, is_first=is_first, now=now):
+            if self._why_not(target, now) is None:
                 return target
         return None
 
-    def _has_despaired(self) -> bool:
-        return any(attempt.lease.is_panic for attempt in self.attempts)
+    def _why_not(self, target: Target, now: float) -> Denied | None:
+        is_first = not self.attempts
+        return self._fleet.why_not(self._route, target, is_first=is_first, now=now)
 
     def _moves_on(self, failure: Failure) -> bool:
         fallback_on = self._route.fallback_on
@@ -308,113 +270,63 @@ class Engine:
             retries_max = max(retries_max, 1)
         if retries_max == 0:
             return False
-        counted = [
-            attempt
-            for attempt in self.attempts
-            if attempt.target is target and attempt.reason is not Reason.REDIAL
-        ]
-        random = self._random_for(f"{target.id}/{len(self.attempts)}")
-        wait_s = SameTarget(
-            rules=self._route.retry,
-            retries_max=retries_max,
-            precommit_by=self._deadlines.precommit_by,
-            useful_s=self._deadlines.min_useful_s,
-            random=random,
-        ).wait_s(failure, tries=len(counted), now=now)
-        if wait_s is None:
-            return False
-        cooldown = self._fleet.health(target, now).cooldown
-        at = max(now + wait_s, cooldown.resume_at(now, random.random()))
-        budget = self._fleet.budgets(self._route).retries
-        if not self._deadlines.is_worth_an_attempt(at) or not budget.try_withdraw(now):
-            return False
-        if cooldown.is_active(now):
-            if not cooldown.join():
-                return False
-            self._is_in_cooldown = True
-        self._wait(target, Reason.RETRY, until=at)
-        return True
+        return self._wait(
+            self._waiter.for_backoff(
+                target,
+                failure,
+                tries=self.attempts.counted(target),
+                retries_max=retries_max,
+                random=self._random_for(f"{target.id}/{len(self.attempts)}"),
+                now=now,
+            )
+        )
 
     def _wait_for_any(self, reason: Reason, now: float) -> bool:
         """Wait for the first target that may be free, or may be asked, in time."""
         for target in self._next:
-            denied = self._fleet.why_not(
-                self._route, target, is_first=not self.attempts, now=now
-            )
-            if denied is Denied.FULL and self._stand_in_line(target, reason, now):
-                return True
-            if denied is Denied.COOLING and self._wait_out(target, reason, now):
+            wait = None
+            match self._why_not(target, now):
+                case Denied.FULL:
+                    wait = self._waiter.for_slot(target, reason, now=now)
+                case Denied.COOLING:
+                    draw = self._random_for(f"{target.id}/resume").random()
+                    wait = self._waiter.for_cooldown(target, reason, draw=draw, now=now)
+                case _:
+                    pass
+            if self._wait(wait):
                 return True
         return False
 
-    def _stand_in_line(self, target: Target, reason: Reason, now: float) -> bool:
-        by = self._deadlines.precommit_by - self._deadlines.min_useful_s
-        check_at = self._fleet.join_line(
-            self._route, target, self._ticket, by=by, now=now
-        )
-        if check_at is None:
+    def _wait(self, wait: Wait | None) -> bool:
+        if wait is None:
             return False
-        self._is_in_line = True
-        self._wait(target, reason, until=check_at)
-        return True
-
-    def _wait_out(self, target: Target, reason: Reason, now: float) -> bool:
-        """Wait for the end of a throttle, if it is near and not too many do."""
-        cooldown = self._fleet.health(target, now).cooldown
-        if cooldown.left_s(now) > self._route.retry.hint_wait_max_s:
-            return False
-        draw = self._random_for(f"{target.id}/resume").random()
-        at = cooldown.resume_at(now, draw)
-        if not self._deadlines.is_worth_an_attempt(at) or not cooldown.join():
-            return False
-        self._is_in_cooldown = True
-        self._wait(target, reason, until=at)
-        return True
-
-    def _wait(self, target: Target, reason: Reason, *, until: float) -> None:
         self.state = State.WAITING
-        self._awaited, self._reason, self._resume_at = target, reason, until
-
-    def _stop_waiting(self, now: float) -> Target:
-        """Leave whatever line it is; the target that was waited for."""
-        target = self._awaited
-        assert target is not None
-        if self._is_in_cooldown:
-            self._fleet.health(target, now).cooldown.leave()
-        self._awaited, self._resume_at = None, inf
-        self._is_in_line = self._is_in_cooldown = False
-        if self.state is State.WAITING:
-            self.state = State.TRYING
-        return target
+        self._waiting = wait
+        return True
 
     def _resume(self, now: float) -> tuple[Command, ...]:
-        """The wait for a target is over, one way or the other."""
-        was_in_line, reason = self._is_in_line, self._reason
-        target = self._awaited
-        assert target is not None
-        is_granted = was_in_line and self._fleet.is_granted(target, self._ticket)
-        if was_in_line and not is_granted:
-            if self._fleet.is_in_line(target, self._ticket, now):
-                self._resume_at = now + LINE_CHECK_S
-                return ()
-            self._fleet.leave_line(target, self._ticket, now)
-        self._stop_waiting(now)
-        if is_granted or self._may_resume(target, now):
-            return self._dial(target, reason, now)
-        if target in self._next:
-            self._next.remove(target)  # its chance is gone
-        return self._go_on(reason, self._last_failure(), now)
-
-    def _may_resume(self, target: Target, now: float) -> bool:
-        is_first = not self.attempts
-        return not self._fleet.why_not(self._route, target, is_first=is_first, now=now)
+        """Look whether the wait is over, one way or the other."""
+        wait, waiter = self._waiting, self._waiter
+        assert wait is not None
+        is_granted = waiter.is_granted(wait)
+        if not is_granted and (longer := waiter.go_on(wait, now)):
+            self._waiting = longer
+            return ()
+        waiter.end(wait, now, keeps_slot=is_granted)
+        self.state, self._waiting = State.TRYING, None
+        if is_granted or self._why_not(wait.target, now) is None:
+            return self._dial(wait.target, wait.reason, now)
+        if wait.target in self._next:
+            self._next.remove(wait.target)  # it had its chance
+        failures = self.attempts.failures()
+        return self._go_on(wait.reason, failures[-1] if failures else None, now)
 
     # When?
 
     def _with_alarm(self, commands: tuple[Command, ...]) -> tuple[Command, ...]:
         """Add the alarm that is in force from now on."""
-        if self.state is State.WAITING:
-            return (*commands, WakeAt(self._resume_at))
+        if self._waiting is not None:
+            return (*commands, WakeAt(self._waiting.until))
         if self.state is not State.TRYING:
             return commands
         at = min(self._hedge_at, self._move_at)
@@ -424,13 +336,13 @@ class Engine:
         return commands if at == inf else (*commands, WakeAt(at))
 
     def _on_alarm(self, now: float) -> tuple[Command, ...]:
-        if self.state is State.WAITING:
-            return self._resume(now) if now >= self._resume_at else ()
+        if self._waiting is not None:
+            return self._resume(now) if now >= self._waiting.until else ()
         commands: tuple[Command, ...] = ()
         if now >= self._hedge_at:
             self._hedge_at = inf
             commands += self._hedge(now)
-        for attempt in self._live():
+        for attempt in self.attempts.live():
             if now >= attempt.soft_at and not attempt.is_slow:
                 self._fleet.slow(attempt.lease, now)
                 commands += self._on_slow(attempt, now)
@@ -440,9 +352,9 @@ class Engine:
         return commands
 
     def _on_call(self, now: float) -> tuple[Command, ...]:
-        if self.state is State.WAITING:
-            return self._resume(now) if self._is_in_line else ()
-        for attempt in self._live():
+        if self._waiting is not None:
+            return self._resume(now) if self._waiter.is_granted(self._waiting) else ()
+        for attempt in self.attempts.live():
             if self._fleet.is_given_up(attempt.target, now):
                 draw = self._random_for(f"{attempt.target.id}/move").random()
                 patience = self._fleet.patience(attempt.target, self._kind, now)
@@ -463,9 +375,8 @@ class Engine:
 
     def _overlap(self, now: float) -> tuple[Command, ...]:
         ends = [attempt.failure for attempt in self.attempts]
-        if not may_overlap(
-            self._route, self._wish, ends, commits_whole=self._kind.commits_whole
-        ):
+        whole = self._kind.commits_whole
+        if not may_overlap(self._route, self._wish, ends, commits_whole=whole):
             return ()
         return self._double(Reason.OVERLAP, self._choice(now, is_voluntary=True), now)
 
@@ -480,14 +391,14 @@ class Engine:
         if not self._fleet.budgets(self._route).extras.try_withdraw(now):
             return ()
         drops: tuple[Command, ...] = ()
-        live = self._live()
+        live = self.attempts.live()
         if len(live) == LIVE_MAX:
             drops = self._drop(live[0], "a third attempt was needed", now)
         return (*drops, *self._dial(target, reason, now))
 
     def _move(self, now: float) -> tuple[Command, ...]:
         """Leave a target of which nothing is expected any more, for another."""
-        live = self._live()
+        live = self.attempts.live()
         if len(live) != 1 or not self._fleet.is_given_up(live[0].target, now):
             return ()
         if not self._attempts_left() or not self._deadlines.is_worth_an_attempt(now):
@@ -509,7 +420,7 @@ class Engine:
     def _hedge(self, now: float) -> tuple[Command, ...]:
         """Start another target beside the first, while every one of them is well."""
         ends = [attempt.failure for attempt in self.attempts]
-        live = self._live()
+        live = self.attempts.live()
         if len(live) != 1 or not may_hedge(
             self._route, self._wish, ends, commits_whole=self._kind.commits_whole
         ):
@@ -526,30 +437,22 @@ class Engine:
     def _dial(self, target: Target, reason: Reason, now: float) -> tuple[Command, ...]:
         if target in self._next:
             self._next.remove(target)
-        fleet = self._fleet
-        lease = fleet.dial(
+        lease = self._fleet.dial(
             self._route, target, reason, self._kind, ticket=self._ticket, now=now
         )
         if lease.sent.is_probe and reason in (Reason.FIRST, Reason.FAILOVER):
             reason = Reason.PROBE
-        patience = fleet.patience(target, self._kind, now)
+        patience = self._fleet.patience(target, self._kind, now)
         soft_s = patience.p95_s(now) if lease.sent.is_probe else patience.soft_s(now)
         number = len(self.attempts) + 1
-        self.attempts.append(
-            Attempt(number, target, reason, lease, now, soft_at=now + soft_s)
-        )
-        limits = target.timeouts
-        commit_by = self._deadlines.commit_by(
-            target,
-            self._next[: self._attempts_left()],
-            lambda other: fleet.patience(other, self._kind, now),
-            now,
-            is_written=(
-                limits.answer if self._kind.commits_whole else limits.first_token
-            ).is_hard_written,
-        )
-        connect_by = self._deadlines.connect_by(target, commit_by=commit_by, now=now)
-        return (Dial(number, target, reason, connect_by, commit_by, limits.idle_s),)
+        attempt = Attempt(number, target, reason, lease, now, soft_at=now + soft_s)
+        self.attempts.append(attempt)
+        later = self._next[: self._attempts_left()]
+        limits = KnownLimits(self._fleet, self._kind, now)
+        commit_by = self._deadlines.commit_by(target, later, limits, now)
+        timeouts = target.timeouts
+        connect_by = min(now + timeouts.connect_s, commit_by)
+        return (Dial(number, target, reason, connect_by, commit_by, timeouts.idle_s),)
 
     def _commit(self, winner: Attempt, now: float) -> tuple[Command, ...]:
         self.state = State.COMMITTED
@@ -558,22 +461,10 @@ class Engine:
         drops = self._drop_all("another attempt won", now, but=winner)
         return (*drops, Commit(winner.number))
 
-    def _live(self) -> list[Attempt]:
-        return [attempt for attempt in self.attempts if attempt.is_alive]
-
-    def _alive(self, number: int) -> Attempt:
-        if not 1 <= number <= len(self.attempts):
-            raise MisuseError(f"there is no attempt {number}")
-        attempt = self.attempts[number - 1]
-        if not attempt.is_alive:
-            raise MisuseError(f"attempt {number} has ended")
-        return attempt
-
     def _attempts_left(self) -> int:
-        counted = sum(attempt.reason is not Reason.REDIAL for attempt in self.attempts)
-        if self._wish.is_client_retry and self._has_despaired():
+        if self._wish.is_client_retry and self.attempts.has_despaired:
             return 0  # its client will ask again anyway
-        return self._route.attempts.max - counted
+        return self._route.attempts.max - self.attempts.counted()
 
     def _end(self, attempt: Attempt, failure: Failure | None, now: float) -> None:
         attempt.ended_at = now
@@ -588,7 +479,7 @@ class Engine:
         self, cause: str, now: float, *, but: Attempt | None = None
     ) -> tuple[Command, ...]:
         commands: tuple[Command, ...] = ()
-        for attempt in self._live():
+        for attempt in self.attempts.live():
             if attempt is not but:
                 commands += self._drop(attempt, cause, now)
         return commands
@@ -598,7 +489,7 @@ class Engine:
     def _refuse(
         self, failure: Failure | None, now: float, *, out_of_time: bool = False
     ) -> tuple[Command, ...]:
-        if self._live():
+        if self.attempts.live():
             return ()  # another attempt may still answer
         random = self._random_for("refusal")
         if failure is None:
@@ -611,28 +502,17 @@ class Engine:
         return self._over(
             now,
             refusal.refusal_for(
-                self._failures() or [failure],
+                self.attempts.failures() or [failure],
                 out_of_time=out_of_time or ended_by_deadline,
                 hint_cap_s=self._route.retry.hint_cap_s,
                 random=random,
             ),
         )
 
-    def _failures(self) -> list[Failure]:
-        """Why the attempts failed; not those that we dropped or redialled."""
-        silent = (FailureClass.NOT_PROCESSED, FailureClass.CANCELLED)
-        failures = [attempt.failure for attempt in self.attempts]
-        return [f for f in failures if f is not None and f.kind not in silent]
-
-    def _last_failure(self) -> Failure | None:
-        failures = self._failures()
-        return failures[-1] if failures else None
-
     def _over(self, now: float, *commands: Refuse) -> tuple[Command, ...]:
-        if self._awaited is not None:
-            if self._is_in_line:
-                self._fleet.leave_line(self._awaited, self._ticket, now)
-            self._stop_waiting(now)
+        if self._waiting is not None:
+            self._waiter.end(self._waiting, now)
+            self._waiting = None
         self._fleet.left(self._route)
         self.state = State.OVER
         return commands

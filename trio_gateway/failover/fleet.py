@@ -45,6 +45,7 @@ from trio_gateway.failover.health import (
     Health,
     Kind,
     Lease,
+    written_limits,
 )
 from trio_gateway.failover.limiter import WaitingLine
 from trio_gateway.failover.quantile import AdaptivePatience
@@ -405,3 +406,20 @@ class Fleet:
     ) -> None:
         disablement = Disablement.begin(reason, now, until=until)
         account.disablement = disablement.or_later(account.disablement)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLimits:
+    """`deadlines.Limits`, as the fleet knows them now."""
+
+    fleet: Fleet
+    kind: Kind
+    now: float
+
+    def patience(self, target: Target) -> AdaptivePatience:
+        """The limits in force for one target."""
+        return self.fleet.patience(target, self.kind, self.now)
+
+    def is_hard_written(self, target: Target) -> bool:
+        """Whether the policy states the hard limit."""
+        return written_limits(target, self.kind).is_hard_written

@@ -25,7 +25,7 @@ from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.limiter import Limiter
 from trio_gateway.failover.quantile import AdaptivePatience, Quantiles
-from trio_gateway.policy.route import Target
+from trio_gateway.policy.route import Patience, Target
 
 # So many attempts past their soft limit, and none that came through since, and the
 # next one is not waited for: three in a row are no accident of one in a hundred.
@@ -57,9 +57,14 @@ class Speed:
 
     def __init__(self, target: Target, kind: Kind, now: float) -> None:
         self.quantiles = Quantiles(now)
-        timeouts = target.timeouts
-        limits = timeouts.answer if kind.commits_whole else timeouts.first_token
+        limits = written_limits(target, kind)
         self.patience = AdaptivePatience(limits, self.quantiles, now)
+
+
+def written_limits(target: Target, kind: Kind) -> Patience:
+    """What the policy says about one kind of request."""
+    timeouts = target.timeouts
+    return timeouts.answer if kind.commits_whole else timeouts.first_token
 
 
 @dataclass(slots=True, eq=False)

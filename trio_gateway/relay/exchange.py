@@ -14,6 +14,7 @@ from typing import Final, assert_never
 
 import trio
 
+from trio_gateway.failover.attempts import Attempt
 from trio_gateway.failover.commands import (
     Command,
     Commit,
@@ -23,7 +24,7 @@ from trio_gateway.failover.commands import (
     WakeAt,
 )
 from trio_gateway.failover.deadlines import Wish
-from trio_gateway.failover.engine import Attempt, Engine, State
+from trio_gateway.failover.engine import Engine, State
 from trio_gateway.failover.events import (
     AnswerEnded,
     AttemptFailed,
@@ -213,7 +214,7 @@ class Exchange:
             self._engine.advance(ClientLeft(), trio.current_time())
             self._relay.deliver_calls()
         admission = self._admission
-        first = self._engine.winner
+        first = self._engine.attempts.winner
         now = trio.current_time()
         self._relay.recorder(
             ExchangeRecord(
@@ -363,7 +364,7 @@ class Exchange:
     # Recording
 
     def _outcome(self, status: int | None) -> Outcome:
-        winner = self._engine.winner
+        winner = self._engine.attempts.winner
         if winner is None:
             return Outcome.CANCELLED if status is None else Outcome.REFUSED
         if winner.failure is None:
@@ -373,7 +374,7 @@ class Exchange:
         return Outcome.INTERRUPTED
 
     def _detail(self) -> str | None:
-        winner = self._engine.winner
+        winner = self._engine.attempts.winner
         return winner.failure.cause if winner and winner.failure else None
 
     def _since(self, at: float | None) -> float:
