@@ -277,16 +277,15 @@ def keep_waiting(line: WaitingLine[str], *, until: float) -> None:
         line.join(f"t{tenth}", tenth / 10, FAR)
 
 
-def test_a_line_that_was_never_empty_for_a_second_sheds_after_a_quarter() -> None:
+def test_who_joins_a_line_that_was_not_empty_for_a_second_waits_a_quarter() -> None:
     line = a_line()
-    keep_waiting(line, until=1.0)
-    assert line.expires_at() == 1.0
-    assert line.expired(0.99) == []
+    keep_waiting(line, until=1.2)
 
-    # t7 has stood there for 300 ms, t8 for 200.
-    assert line.expired(1.0) == [f"t{tenth}" for tenth in range(8)]
-    assert line.expires_at() == pytest.approx(1.05)
-    assert line.expired(1.05) == ["t8"]
+    # t10 and t11 came when it was busy, t0 was promised two seconds.
+    assert line.expired(1.24) == []
+    assert line.expired(1.25) == ["t10"]
+    assert line.expired(1.35) == ["t11"]
+    assert line.expired(2.0) == ["t0"]
 
 
 def test_a_busy_line_serves_the_newest_first() -> None:
@@ -336,11 +335,11 @@ def test_a_waiting_line_sheds_those_who_wait_and_keeps_those_who_come() -> None:
             assert line.next(now) is not None
         gone = line.expired(now)
         shed += len(gone)
-        assert tick < 200 or all(now - int(t[1:]) / 100 <= 0.27 for t in gone)
+        assert tick < 320 or all(now - int(t[1:]) / 100 <= 0.27 for t in gone)
 
     assert len(line) <= 25
-    assert refused < 60  # before it was busy
-    assert shed > 600
+    assert refused < 200  # before it was busy
+    assert shed > 500
 
 
 class ALine(RuleBasedStateMachine):

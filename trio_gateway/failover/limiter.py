@@ -21,8 +21,9 @@ answer takes is decided by its length.
        '--------------------------> time        forgotten 5 min after the last overload
 
 The **line** is first come, first served, while it empties now and then. If it never
-did for a second, more is asked than served: then nobody waits longer than 250 ms, and
-the newest go first, because who came last still has somebody waiting for the answer.
+did for a second, more is asked than served: then nobody who joins waits longer than
+250 ms, and the newest go first, because who came last still has somebody waiting for
+the answer.
 (Controlled delay and adaptive LIFO, as in Facebook's "Fail at Scale", ACM Queue 2015,
 slowed down from milliseconds to the pace of language models.)
 
@@ -35,7 +36,6 @@ ones. (The shape is that of DAGOR, "Overload Control for Scaling WeChat", 2018.)
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from trio_gateway.policy.route import Queue
@@ -126,12 +126,6 @@ _BUSY_WAIT_S: Final = 0.25
 Ticket = TypeVar("Ticket", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    joined_at: float
-    ends: tuple[float, int]  # when the wait is over, and a number that is its own
-
-
 class WaitingLine(Generic[Ticket]):
     """Who waits for a slot, and until when: the books of a line, without the waiting.
 
@@ -143,7 +137,8 @@ class WaitingLine(Generic[Ticket]):
 
     def __init__(self, rules: Queue) -> None:
         self._rules = rules
-        self._places: OrderedDict[Ticket, _Place] = OrderedDict()  # as they came
+        # As they came: when each wait is over, and a number that is its own.
+        self._places: OrderedDict[Ticket, tuple[float, int]] = OrderedDict()
         self._ends: list[tuple[float, int, Ticket]] = []  # as their waits end
         self._over: OrderedDict[Ticket, None] = OrderedDict()  # not reported yet
         self._count = 0
@@ -161,8 +156,11 @@ class WaitingLine(Generic[Ticket]):
         if not self._places:
             self._busy_from = now + _BUSY_AFTER_S
         self._count += 1
-        ends = (min(deadline, now + self._rules.max_wait_s), self._count)
-        self._places[ticket] = _Place(now, ends)
+        wait_s = self._rules.max_wait_s
+        if now >= self._busy_from:
+            wait_s = min(wait_s, _BUSY_WAIT_S)
+        ends = (min(deadline, now + wait_s), self._count)
+        self._places[ticket] = ends
         insort(self._ends, (*ends, ticket))
         return True
 
@@ -207,25 +205,19 @@ class WaitingLine(Generic[Ticket]):
             return 0.0
         if not self._places:
             return None
-        return min(self._ends[0][0], self._oldest_shed_at())
-
-    def _oldest_shed_at(self) -> float:
-        oldest = self._places[next(iter(self._places))]
-        return max(self._busy_from, oldest.joined_at + _BUSY_WAIT_S)
+        return self._ends[0][0]
 
     def _sweep(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
             self._set_aside(self._ends[0][2])
-        while self._places and self._oldest_shed_at() <= now:
-            self._set_aside(next(iter(self._places)))
 
     def _set_aside(self, ticket: Ticket) -> None:
         self._take_out(ticket)
         self._over[ticket] = None
 
     def _take_out(self, ticket: Ticket) -> None:
-        place = self._places.pop(ticket)
-        del self._ends[bisect_left(self._ends, place.ends)]
+        ends = self._places.pop(ticket)
+        del self._ends[bisect_left(self._ends, ends)]
 
 
 class InFlight:

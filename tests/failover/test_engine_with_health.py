@@ -1,0 +1,469 @@
+"""What the engine does with what the fleet remembers."""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import pytest
+
+from tests.factories import TIMEOUTS, a_route, a_target, with_timeouts
+from trio_gateway.failover.commands import (
+    Command,
+    Commit,
+    Dial,
+    Drop,
+    Reason,
+    RefusalKind,
+    Refuse,
+    WakeAt,
+)
+from trio_gateway.failover.cooldown import Disabled, Disablement
+from trio_gateway.failover.deadlines import Wish
+from trio_gateway.failover.engine import Engine
+from trio_gateway.failover.events import (
+    AnswerEnded,
+    AttemptFailed,
+    Called,
+    ClientLeft,
+    Opened,
+    TimeCame,
+)
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.fleet import Fleet
+from trio_gateway.policy.route import Hedge, Patience, Queue, Route
+
+SICK = Failure(FailureClass.SERVER_ERROR, "500", 500)
+REFUSED_KEY = Failure(FailureClass.AUTH, "401", 401)
+
+
+def throttled(seconds: float) -> Failure:
+    return Failure(FailureClass.RATE_LIMIT, "429", 429, retry_after_s=seconds)
+
+
+@dataclass
+class House:
+    """One fleet and the exchanges that share it."""
+
+    route: Route
+    fleet: Fleet = field(default_factory=lambda: Fleet(Random("test")))
+    number: int = 0
+
+    def an_exchange(self, wish: Wish | None = None) -> Engine:
+        self.number += 1
+        return Engine(
+            self.route,
+            self.fleet,
+            wish or Wish(is_stream=True),
+            ticket=self.number,
+            random_for=lambda actor: Random(f"{self.number}/{actor}"),
+        )
+
+    def fail(self, times: int, *, now: float, failure: Failure = SICK) -> None:
+        """Exchanges until the first target failed so often; all else answers."""
+        failed = 0
+        while failed < times:
+            engine = self.an_exchange()
+            commands = engine.start(now)
+            if dial_of(commands).target is self.route.targets[0]:
+                failed += 1
+                commands = engine.advance(AttemptFailed(1, failure), now)
+            if any(isinstance(command, Dial) for command in commands):
+                last = len(engine.attempts)
+                engine.advance(Opened(last), now)
+                engine.advance(AnswerEnded(last), now)
+
+    def answer(self, times: int, *, now: float, takes_s: float = 0.1) -> None:
+        for _ in range(times):
+            engine = self.an_exchange()
+            engine.start(now)
+            engine.advance(Opened(1), now + takes_s)
+            engine.advance(AnswerEnded(1), now + takes_s)
+
+
+def dial_of(commands: tuple[Command, ...]) -> Dial:
+    (dial,) = [command for command in commands if isinstance(command, Dial)]
+    return dial
+
+
+def refusal_of(commands: tuple[Command, ...]) -> Refuse:
+    (refuse,) = [command for command in commands if isinstance(command, Refuse)]
+    return refuse
+
+
+def alarm_of(commands: tuple[Command, ...]) -> float:
+    (wake,) = [command for command in commands if isinstance(command, WakeAt)]
+    return wake.at
+
+
+# Overlap
+
+
+def test_past_its_soft_limit_a_target_gets_company_and_the_first_token_wins() -> None:
+    engine = House(a_route("ab", is_overlap_on=True)).an_exchange()
+    soft_at = alarm_of(engine.start(0.0))
+    assert soft_at == TIMEOUTS.first_token.soft_s
+
+    dial = dial_of(engine.advance(TimeCame(), soft_at))
+    assert (dial.target.id, dial.reason) == ("b/m", Reason.OVERLAP)
+    assert engine.advance(Opened(2), soft_at + 1.0) == (Drop(1), Commit(2))
+
+
+def test_the_late_one_may_still_win() -> None:
+    engine = House(a_route("ab", is_overlap_on=True)).an_exchange()
+    engine.advance(TimeCame(), alarm_of(engine.start(0.0)))
+
+    assert engine.advance(Opened(1), 9.0) == (Drop(2), Commit(1))
+
+
+def test_without_overlap_a_late_target_is_waited_for() -> None:
+    engine = House(a_route("ab")).an_exchange()
+
+    assert engine.advance(TimeCame(), alarm_of(engine.start(0.0))) == ()
+
+
+def test_a_duplicate_is_never_paid_for_beyond_the_policys_multiplier() -> None:
+    route = a_route("ab", is_overlap_on=True, max_cost_multiplier=1.5)
+    engine = House(route).an_exchange()
+
+    assert engine.advance(TimeCame(), alarm_of(engine.start(0.0))) == ()
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Wish(is_stream=True, request_bytes=4 * 32_001),
+        Wish(is_stream=False, max_tokens=1_001),
+        Wish(is_stream=False),
+    ],
+)
+def test_long_prompts_and_long_answers_are_not_doubled(wish: Wish) -> None:
+    engine = House(a_route("ab", is_overlap_on=True)).an_exchange(wish)
+
+    assert engine.advance(TimeCame(), alarm_of(engine.start(0.0))) == ()
+
+
+def test_a_third_attempt_needs_the_oldest_to_end() -> None:
+    route = a_route("abc", is_overlap_on=True, max_cost_multiplier=3.0)
+    engine = House(route).an_exchange()
+    commands = engine.advance(TimeCame(), alarm_of(engine.start(0.0)))
+
+    commands = engine.advance(TimeCame(), alarm_of(commands))
+
+    assert Drop(1) in commands
+    assert dial_of(commands).target.id == "c/m"
+
+
+# Breaker, probe, last resort
+
+
+def test_a_target_that_keeps_failing_is_no_longer_asked_first() -> None:
+    house = House(a_route("ab"))
+    house.fail(5, now=100.0)
+
+    assert dial_of(house.an_exchange().start(100.1)).target.id == "b/m"
+
+
+def test_after_its_time_one_real_request_probes_it() -> None:
+    house = House(a_route("ab"))
+    house.fail(5, now=100.0)
+
+    dials = [dial_of(house.an_exchange().start(106.0)) for _ in range(3)]
+
+    assert [(dial.target.id, dial.reason) for dial in dials] == [
+        ("a/m", Reason.PROBE),
+        ("b/m", Reason.FIRST),
+        ("b/m", Reason.FIRST),
+    ]
+
+
+def test_a_probe_whose_client_left_gives_its_slot_back() -> None:
+    house = House(a_route("ab"))
+    house.fail(5, now=100.0)
+    probing = house.an_exchange()
+    probing.start(106.0)
+    probing.advance(ClientLeft(), 106.1)
+
+    assert dial_of(house.an_exchange().start(106.2)).reason is Reason.PROBE
+
+
+def test_with_every_target_open_one_is_tried_and_no_more() -> None:
+    house = House(a_route("ab"))
+    for target in house.route.targets:
+        health = house.fleet.health(target, 100.0)
+        for _ in range(5):
+            health.breaker.failed(100.0, health.breaker.sent(), "scripted")
+
+    engine = house.an_exchange()
+    dial_of(engine.start(100.1))
+    refuse = refusal_of(engine.advance(AttemptFailed(1, SICK), 100.2))
+
+    assert refuse.kind is RefusalKind.UPSTREAM_FAILED
+
+
+def test_in_despair_few_are_tried_at_once_and_the_rest_is_told_when_to_come() -> None:
+    house = House(a_route("a"))
+    house.fail(5, now=100.0)
+
+    starts = [house.an_exchange().start(100.1) for _ in range(8)]
+
+    dials = [c for commands in starts for c in commands if isinstance(c, Dial)]
+    assert len(dials) == 5
+    refuse = refusal_of(starts[-1])
+    assert refuse.kind is RefusalKind.UNAVAILABLE
+    assert refuse.is_retry_welcome
+    assert refuse.retry_after_s is not None
+    assert 1 <= refuse.retry_after_s <= 7
+
+
+def test_a_client_error_moves_no_breaker() -> None:
+    house = House(a_route("ab"))
+    wrong = Failure(FailureClass.CLIENT_ERROR, "400", 400)
+    house.fail(20, now=100.0, failure=wrong)
+
+    assert dial_of(house.an_exchange().start(100.1)).target.id == "a/m"
+
+
+def test_departures_move_no_breaker() -> None:
+    house = House(a_route("ab"))
+    for _ in range(20):
+        engine = house.an_exchange()
+        engine.start(100.0)
+        engine.advance(ClientLeft(), 100.5)
+
+    assert dial_of(house.an_exchange().start(101.0)).target.id == "a/m"
+
+
+def test_streams_that_break_after_their_first_token_count() -> None:
+    house = House(a_route("ab"))
+    broken = Failure(FailureClass.INTERRUPTED, "ended unfinished")
+    for _ in range(5):
+        engine = house.an_exchange()
+        engine.start(100.0)
+        engine.advance(Opened(1), 100.1)
+        engine.advance(AnswerEnded(1, broken), 100.2)
+
+    assert dial_of(house.an_exchange().start(100.3)).target.id == "b/m"
+
+
+def test_waiting_clients_leave_a_target_that_has_opened() -> None:
+    house = House(a_route("ab"))
+    waiting = house.an_exchange()
+    waiting.start(98.0)
+    house.fail(5, now=104.0)
+    assert 1 in house.fleet.calls
+
+    move_at = alarm_of(waiting.advance(Called(), 104.0))
+    assert 104.0 <= move_at <= 105.0
+    commands = waiting.advance(TimeCame(), move_at)
+
+    assert Drop(1) in commands
+    assert (dial_of(commands).target.id, dial_of(commands).reason) == (
+        "b/m",
+        Reason.FAILOVER,
+    )
+
+
+# Throttles and disablements
+
+
+def test_a_hint_keeps_the_target_alone_until_it_is_over() -> None:
+    house = House(a_route("ab"))
+    house.fail(1, now=100.0, failure=throttled(30.0))
+
+    assert dial_of(house.an_exchange().start(129.9)).target.id == "b/m"
+    assert dial_of(house.an_exchange().start(130.1)).target.id == "a/m"
+
+
+def test_a_short_hint_is_waited_out_in_line_and_not_in_step() -> None:
+    house = House(a_route("a"))
+    house.fleet.health(house.route.targets[0], 100.0).cooldown.hint(
+        100.0, 3.0, default_s=5.0, cap_s=300.0
+    )
+
+    alarms = {alarm_of(house.an_exchange().start(100.0)) for _ in range(20)}
+
+    assert all(103.0 <= at <= 104.5 for at in alarms)
+    assert len(alarms) == 20
+    engine = house.an_exchange()
+    at = alarm_of(engine.start(100.0))
+    assert dial_of(engine.advance(TimeCame(), at)).reason is Reason.FIRST
+
+
+def test_the_line_before_a_throttled_target_has_an_end() -> None:
+    house = House(a_route("a"))
+    house.fleet.health(house.route.targets[0], 100.0).cooldown.hint(
+        100.0, 3.0, default_s=5.0, cap_s=300.0
+    )
+    starts = [house.an_exchange().start(100.0) for _ in range(33)]
+
+    assert refusal_of(starts[-1]).kind is RefusalKind.RATE_LIMITED
+
+
+def test_every_target_throttled_is_told_before_any_attempt() -> None:
+    house = House(a_route("ab"))
+    for target, seconds in zip(house.route.targets, (40.0, 20.0), strict=True):
+        house.fleet.health(target, 0.0).cooldown.hint(
+            0.0, seconds, default_s=5.0, cap_s=300.0
+        )
+
+    refuse = refusal_of(house.an_exchange().start(0.0))
+
+    assert refuse.kind is RefusalKind.RATE_LIMITED
+    assert refuse.retry_after_s is not None
+    assert 20 <= refuse.retry_after_s <= 24
+
+
+def test_a_refused_credential_is_benched() -> None:
+    house = House(a_route("ab"))
+    house.fail(1, now=100.0, failure=REFUSED_KEY)
+
+    assert dial_of(house.an_exchange().start(101.0)).target.id == "b/m"
+    assert dial_of(house.an_exchange().start(701.0)).target.id == "a/m"
+
+
+def test_a_credential_that_has_worked_is_not_taken_for_dead_at_once() -> None:
+    house = House(a_route("ab"))
+    house.answer(1, now=100.0)
+    house.fail(1, now=101.0, failure=REFUSED_KEY)
+
+    assert dial_of(house.an_exchange().start(102.0)).target.id == "a/m"
+
+
+def test_what_an_operator_disabled_is_not_asked() -> None:
+    house = House(a_route("ab"))
+    health = house.fleet.health(house.route.targets[0], 0.0)
+    health.disable(Disablement.begin(Disabled.OPERATOR, 0.0))
+
+    assert dial_of(house.an_exchange().start(1e6)).target.id == "b/m"
+
+
+# Concurrency
+
+
+def limited(queue: Queue | None = None, *, targets: str = "a") -> House:
+    all_targets = [a_target(name, max_concurrency=1) for name in targets]
+    return House(a_route(all_targets, queue=queue))
+
+
+def test_a_full_target_passes_the_request_on() -> None:
+    house = limited(targets="ab")
+    house.an_exchange().start(0.0)
+
+    assert dial_of(house.an_exchange().start(0.0)).target.id == "b/m"
+
+
+def test_where_all_are_full_one_waits_and_is_called_when_a_slot_is_free() -> None:
+    house = limited()
+    first, second = house.an_exchange(), house.an_exchange()
+    first.start(0.0)
+    second_starts = second.start(0.0)
+    assert dials_in(second_starts) == 0
+
+    first.advance(Opened(1), 0.5)
+    first.advance(AnswerEnded(1), 1.0)
+    assert list(house.fleet.calls) == [2]
+    # The slot is kept: nobody who comes now takes it.
+    assert dials_in(house.an_exchange().start(1.0)) == 0
+
+    assert dial_of(second.advance(Called(), 1.0)).target.id == "a/m"
+
+
+def test_one_who_leaves_the_line_passes_its_slot_on() -> None:
+    house = limited()
+    first, second, third = (house.an_exchange() for _ in range(3))
+    for engine in (first, second, third):
+        engine.start(0.0)
+    first.advance(ClientLeft(), 0.1)
+    second.advance(ClientLeft(), 0.1)
+
+    assert list(house.fleet.calls) == [2, 3]
+    assert dial_of(third.advance(Called(), 0.1)).target.id == "a/m"
+
+
+def test_who_waits_too_long_for_a_slot_is_told_to_come_back() -> None:
+    house = limited(Queue(max=10, max_wait_s=2.0))
+    house.an_exchange().start(0.0)
+    waiting = house.an_exchange()
+    commands = waiting.start(0.0)
+    now = 0.0
+    while not any(isinstance(command, Refuse) for command in commands):
+        now = alarm_of(commands)
+        commands = waiting.advance(TimeCame(), now)
+
+    assert now <= 2.3
+    assert refusal_of(commands).kind is RefusalKind.UNAVAILABLE
+
+
+def test_a_full_line_refuses_at_once() -> None:
+    house = limited(Queue(max=1, max_wait_s=2.0))
+    starts = [house.an_exchange().start(0.0) for _ in range(3)]
+
+    refuse = refusal_of(starts[-1])
+    assert refuse.kind is RefusalKind.UNAVAILABLE
+    assert refuse.is_retry_welcome
+
+
+def dials_in(commands: tuple[Command, ...]) -> int:
+    return sum(isinstance(command, Dial) for command in commands)
+
+
+# Hedging, adapting, clients
+
+
+def a_hedging_house() -> House:
+    hedge = Hedge(quantile=0.95, min_delay_s=0.25, max_extra=0.05)
+    house = House(a_route("ab", hedge=hedge))
+    house.answer(100, now=100.0, takes_s=0.4)
+    return house
+
+
+def test_a_hedge_starts_past_the_usual_time() -> None:
+    engine = a_hedging_house().an_exchange()
+    hedge_at = alarm_of(engine.start(102.0))
+    assert hedge_at == pytest.approx(102.4, abs=0.05)
+
+    dial = dial_of(engine.advance(TimeCame(), hedge_at))
+    assert (dial.target.id, dial.reason) == ("b/m", Reason.HEDGE)
+
+
+def test_nothing_is_hedged_while_a_target_is_unwell() -> None:
+    house = a_hedging_house()
+    health = house.fleet.health(house.route.targets[1], 102.0)
+    health.cooldown.hint(102.0, 60.0, default_s=5.0, cap_s=300.0)
+    engine = house.an_exchange()
+
+    assert dials_in(engine.advance(TimeCame(), alarm_of(engine.start(102.0)))) == 0
+
+
+def test_the_soft_limit_follows_what_is_measured() -> None:
+    house = House(a_route("ab", is_overlap_on=True))
+    house.answer(100, now=100.0, takes_s=0.4)
+
+    assert alarm_of(house.an_exchange().start(102.0)) == pytest.approx(104.0)
+
+
+def test_a_written_soft_limit_is_a_ceiling() -> None:
+    patience = Patience(soft_s=1.0, hard_s=20.0, is_soft_written=True)
+    house = House(a_route("ab", timeouts=with_timeouts(first_token=patience)))
+    house.answer(100, now=100.0, takes_s=5.0)
+
+    assert alarm_of(house.an_exchange().start(110.0)) == pytest.approx(111.0)
+
+
+def test_the_answer_comes_before_the_clients_own_library_gives_up() -> None:
+    engine = House(a_route("a")).an_exchange(Wish(is_stream=True, patience_s=10.0))
+
+    assert dial_of(engine.start(0.0)).commit_by == pytest.approx(8.0)
+
+
+def test_weights_share_a_tier() -> None:
+    targets = [a_target("a", weight=3.0), a_target("b", weight=1.0)]
+    house = House(replace(a_route(targets), tiers=(tuple(targets),)))
+    first = [0, 0]
+    for i in range(2000):
+        engine = house.an_exchange()
+        dial = dial_of(engine.start(i * 0.1))
+        first[dial.target.account.name == "b"] += 1
+        engine.advance(Opened(1), i * 0.1 + 0.05)
+        engine.advance(AnswerEnded(1), i * 0.1 + 0.06)
+
+    assert 0.71 <= first[0] / 2000 <= 0.79
