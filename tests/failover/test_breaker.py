@@ -182,6 +182,16 @@ def test_answers_that_begin_well_and_break_are_a_run_of_failures() -> None:
     assert breaker.state(0.0) is OPEN
 
 
+def test_an_answer_that_breaks_adds_to_the_failures_since_it_began() -> None:
+    breaker = a_breaker(BY_RUN)
+    first = good(breaker, 0.0)
+    play(breaker, "xxxx")
+
+    breaker.failed(0.0, first, "cut")
+
+    assert breaker.state(0.0) is OPEN
+
+
 def test_an_old_answer_that_breaks_does_not_bring_an_old_run_back() -> None:
     breaker = a_breaker(BY_RUN)
     play(breaker, "xxxx")
@@ -350,6 +360,12 @@ def test_time_spent_open_forgets_nothing() -> None:
     assert breaker.state(1e6) is PROBE
     assert breaker.trips == 2
 
+    breaker, now = a_ramping()
+    breaker.state(now + RAMP_S)
+    play(breaker, "xxxxx", now + RAMP_S)
+    assert breaker.state(1e6) is PROBE
+    assert breaker.trips == 2
+
 
 # Probing
 
@@ -363,7 +379,16 @@ def test_it_is_probed_when_its_time_is_over() -> None:
     assert breaker.is_probe_free(5.0)
     assert breaker.share(5.0) == 0.0
     assert breaker.state(1e9) is PROBE
+
+
+def test_a_state_began_when_it_was_due_and_not_when_it_was_seen() -> None:
+    breaker = an_open()
+    assert breaker.state(100.0) is PROBE
     assert breaker.since == 5.0
+
+    breaker, now = a_ramping()
+    assert breaker.state(now + 100.0) is CLOSED
+    assert breaker.since == now + 10.0
 
 
 def test_there_is_one_probe_at_a_time() -> None:
@@ -400,6 +425,14 @@ def test_a_failed_probe_opens_for_longer() -> None:
     now = breaker.open_until
     breaker.committed(now, breaker.take_probe(now))
     assert breaker.state(now) is PROBE
+
+
+def test_a_poor_answer_to_a_probe_is_no_verdict() -> None:
+    breaker, now = a_probing()
+    breaker.failed(now, breaker.take_probe(now), "a trickle", weight=0.5)
+
+    assert breaker.state(now) is PROBE
+    assert breaker.is_probe_free(now)
 
 
 def test_a_probe_whose_answer_breaks_has_failed() -> None:

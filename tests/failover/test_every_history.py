@@ -105,7 +105,6 @@ FEW_ANSWERS: list[Answer] = [
 ]
 TINY_ANSWERS: list[Answer] = [
     (after(0.2), None),
-    (after(0.1), a_failure(FailureClass.NOT_PROCESSED)),
     (after(0.1), a_failure(FailureClass.SERVER_ERROR, status=500)),
     (at_the_limit, a_failure(FailureClass.TIMEOUT)),
 ]
@@ -194,6 +193,9 @@ WORLDS = {
     ),
     "three targets, overlapping": World(
         a_route("abc", is_overlap_on=True), TINY_ANSWERS, is_stream=True
+    ),
+    "two targets, overlapping": World(
+        a_route("ab", attempts_max=2, is_overlap_on=True), FEW_ANSWERS, is_stream=True
     ),
     "two targets, two tries, overlapping": World(
         a_route("ab", attempts_max=4, same_target=1, is_overlap_on=True),

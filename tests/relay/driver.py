@@ -111,6 +111,7 @@ class Run:
     records: list[ExchangeRecord] = field(default_factory=list)
     refuse: Refuse | None = None
     failure: Failure | None = None
+    name: str = "id-1"
 
     def __post_init__(self) -> None:
         self.relay = Relay(
@@ -126,7 +127,7 @@ class Run:
         return record
 
     async def go(self, request: ChatRequest | None = None) -> "Run":
-        admission = Admission("id-1", "req-1", WALL, trio.current_time())
+        admission = Admission(self.name, "req-1", WALL, trio.current_time())
         exchange = Exchange(self.relay, self.route, request or a_request(), admission)
         status = None
         try:
