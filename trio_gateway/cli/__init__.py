@@ -5,6 +5,7 @@ Exit codes: 0 good; 1 the answer is no; 2 wrong usage, or a file that cannot be 
 
 import click
 
+from trio_gateway.cli.bench import bench
 from trio_gateway.cli.check import check
 from trio_gateway.cli.keys import keys
 from trio_gateway.cli.serve import serve
@@ -28,3 +29,4 @@ main.add_command(serve)
 main.add_command(check)
 main.add_command(upstream)
 main.add_command(keys)
+main.add_command(bench)
