@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 
 import pytest
 import trio
@@ -81,6 +82,7 @@ async def found_town(
 
     records: list[ExchangeRecord] = []
     over_at: dict[str, float] = {}
+    ids = count(1)
 
     def record(exchange: ExchangeRecord) -> None:
         records.append(exchange)
@@ -99,7 +101,7 @@ async def found_town(
         keyring=Keyring(policy.access_keys),
         relay=relay,
         metrics=Metrics(slugs=policy.routes),
-        new_id=lambda: str(uuid.UUID(int=len(records))),
+        new_id=lambda: str(uuid.UUID(int=next(ids))),
     )
     server = Server(create_app(gateway), Limits(sends_date=False))
     listener = network.listen("gateway.test", 80)

@@ -6,7 +6,7 @@ all connections takes `a.test` for the provider called `a`, wherever that listen
 
 import json
 import socket
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +64,7 @@ class OpenGateway:
     # By the client's request id: how often it reached the app, and when it was over.
     chats: Counter[str] = field(default_factory=Counter)
     over_at: dict[str, float] = field(default_factory=dict)
+    over: dict[str, trio.Event] = field(default_factory=lambda: defaultdict(trio.Event))
 
     @property
     def url(self) -> str:
@@ -81,6 +82,7 @@ class OpenGateway:
     def record(self, record: ExchangeRecord) -> None:
         self.records.append(record)
         self.over_at[record.request_id] = trio.current_time()
+        self.over[record.request_id].set()
 
     async def recorded(self, exchanges: int = 1) -> list[ExchangeRecord]:
         """Return the records of all exchanges once there are so many.

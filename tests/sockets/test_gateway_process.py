@@ -35,7 +35,7 @@ models: {chat: {targets: [{provider: a, model: m}]}}
 """
 
 BRIEF = Pace(tokens=10, gap_s=0.05)
-LONG = Pace(tokens=50, gap_s=0.05)
+LONG = Pace(tokens=35, gap_s=0.05)
 ENDLESS = Pace(tokens=5000, gap_s=0.05)
 
 
