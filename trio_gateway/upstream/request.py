@@ -5,14 +5,14 @@ could end a field early, and so smuggle in another one, is ever written.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 # RFC 9110, 5.6.2.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# One field a line, its name a token. The whole block is looked at once: what has a line
-# end or a NUL inside of a value does not fit.
+# One field a line, its name a token. The whole block is looked at once; a value with a
+# line end in it either does not fit, or makes for more lines than there are fields.
 _FIELDS: Final = re.compile(rb"(?:%b: [^\r\n\0]*\r\n)+" % _TOKEN.pattern)
 
 # Bytes are relayed as they came, so no provider may compress them; and some refuse a
@@ -25,7 +25,7 @@ class InvalidRequestError(ValueError):
 
 
 def request_bytes(
-    start: bytes, fields: Iterable[tuple[bytes, bytes]], body: bytes
+    start: bytes, fields: Sequence[tuple[bytes, bytes]], body: bytes
 ) -> bytes:
     """Write a request.
 
@@ -42,7 +42,7 @@ def request_bytes(
         parts += (name, b": ", value, b"\r\n")
     parts.append(b"content-length: %d\r\n" % len(body))
     block = b"".join(parts)
-    if not _FIELDS.fullmatch(block):
+    if not _FIELDS.fullmatch(block) or block.count(b"\n") != len(fields) + 1:
         raise InvalidRequestError
     return b"%b%b\r\n%b" % (start, block, body)
 
