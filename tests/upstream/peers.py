@@ -7,8 +7,8 @@ no server should.
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -196,3 +196,26 @@ def a_call(
         proxy=None if proxy is None else Secret(proxy),
     )
     return Call(account, "/v1/chat/completions", headers, body, connect_by)
+
+
+def a_port_nobody_listens_on() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def a_port_that_swallows() -> Iterator[int]:
+    """A port whose queue is full: the kernel answers no more connects."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(8):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.settimeout(0)
+            with suppress(BlockingIOError):
+                waiting.connect(address)
+        yield address[1]

@@ -4,10 +4,9 @@ The cases are scripts. Against the real upstream they are played by a raw server
 """
 
 import math
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,6 +18,8 @@ from tests.upstream.peers import (
     Peer,
     Place,
     a_call,
+    a_port_nobody_listens_on,
+    a_port_that_swallows,
     in_memory,
     on_sockets,
 )
@@ -141,29 +142,6 @@ async def play_script(script: Script, peer: Peer) -> None:
             peer.reset()
         case Ending.HANG:
             await peer.until_the_client_leaves()
-
-
-def a_port_nobody_listens_on() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-@contextmanager
-def a_port_that_swallows() -> Iterator[int]:
-    """A port whose queue is full: the kernel answers no more connects."""
-    with ExitStack() as sockets:
-        listener = sockets.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        address = listener.getsockname()
-        for _ in range(8):
-            waiting = sockets.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with suppress(BlockingIOError):
-                waiting.connect(address)
-        yield address[1]
 
 
 @pytest.fixture(

@@ -106,14 +106,12 @@ class _Body(httpx.AsyncByteStream):
 
 def _written(request: httpx.Request) -> bytes:
     url = request.url
-    start = start_of(request.method.encode("ascii"), url.raw_path, url.netloc)
     fields = [(n, v) for n, v in request.headers.raw if n.lower() not in _OURS]
     try:
+        start = start_of(request.method.encode(), url.raw_path, url.netloc)
         return request_bytes(start, fields, request.content)
     except InvalidRequestError:
-        raise httpx.LocalProtocolError(
-            "a field is not valid", request=request
-        ) from None
+        raise httpx.LocalProtocolError("not valid HTTP", request=request) from None
 
 
 def _limit_s(request: httpx.Request, name: str) -> float:
