@@ -378,7 +378,6 @@ class Breaker:
     def _begin_era(self) -> None:
         self._era += 1
         self._run = 0.0
-        self._reset_by = None
         self._lately.clear()
         self._minute.clear()
 
