@@ -22,10 +22,10 @@ from trio_gateway.policy.route import BreakerRules
 CLOSED, OPEN, PROBE, RAMP = BreakerState
 
 RULES = BreakerRules(
-    consecutive=4,
+    consecutive=3,  # few, so that histories get somewhere
     share=0.5,
     window_s=10.0,
-    min_samples=5,
+    min_samples=8,
     open_base_s=5.0,
     open_max_s=30.0,
 )
@@ -253,6 +253,17 @@ class Histories(RuleBasedStateMachine):
             self.model.failed(self.now, sent, weight)
         self.breaker.failed(self.now, sent, "x", weight=weight)
         self.told()
+
+    @rule(count=st.integers(1, 4), is_good=st.booleans())
+    def several_end_at_once(self, *, count: int, is_good: bool) -> None:
+        for _ in range(count):
+            can_probe = self.breaker.is_probe_free(self.now)
+            sent = self.probe() if can_probe else self.send()
+            assert isinstance(sent, Sent)
+            if is_good:
+                self.commits(sent)
+            else:
+                self.fails(sent, 1)
 
     @rule(sent=consumes(waiting) | consumes(flowing))
     def ends_neutral(self, sent: Sent) -> None:
