@@ -76,6 +76,7 @@ class Relay:
         wall_clock: seconds since 1970, for absolute dates.
         seed: makes the dice of a simulation repeatable.
         curfew: when every exchange must end.
+        engine: what decides; tests give one that is watched.
     """
 
     upstream: Upstream
@@ -84,6 +85,7 @@ class Relay:
     wall_clock: WallClock
     seed: str = ""
     curfew: Curfew = field(default_factory=Curfew)
+    engine: type[Engine] = Engine
     open_exchanges: dict[Hashable, Inbox] = field(default_factory=dict)
 
     def deliver_calls(self) -> None:
@@ -120,7 +122,7 @@ class Exchange:
         self._route = route
         self._request = request
         self._admission = admission
-        self._engine = Engine(
+        self._engine = relay.engine(
             route,
             relay.fleet,
             Wish(

@@ -1,0 +1,131 @@
+"""One exchange's transcript: what was told to its engine, and what the engine said.
+
+Both drivers can be given the class of their engines, so that one that keeps its history
+and is held to the invariants can stand in for the plain one.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from random import Random
+
+from trio_gateway.chaos.invariants import Watch
+from trio_gateway.failover.commands import (
+    Command,
+    Commit,
+    Dial,
+    Drop,
+    Refuse,
+    WakeAt,
+)
+from trio_gateway.failover.deadlines import Wish
+from trio_gateway.failover.engine import Engine, State
+from trio_gateway.failover.events import AnswerEnded, AttemptFailed, Event, Opened
+from trio_gateway.failover.fleet import Fleet
+from trio_gateway.policy.route import CommitMode, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event (None: the start) and its answer."""
+
+    at: float
+    event: Event | None
+    commands: tuple[Command, ...]
+
+
+@dataclass(slots=True)
+class History:
+    """All steps of one exchange so far."""
+
+    ticket: Hashable
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def commands(self) -> list[tuple[float, Command]]:
+        """What the engine said, with when."""
+        return [(step.at, command) for step in self.steps for command in step.commands]
+
+    def lines(self) -> list[str]:
+        """The history for people, a step a line; times from its start."""
+        began_at = self.steps[0].at if self.steps else 0.0
+        return [
+            f"{step.at - began_at:9.3f}  {_event_text(step.event):32} -> "
+            + (", ".join(_text(command, began_at) for command in step.commands) or "-")
+            for step in self.steps
+        ]
+
+
+class WatchedEngine(Engine):
+    """An engine that keeps its history and is held to the invariants."""
+
+    def __init__(
+        self,
+        route: Route,
+        fleet: Fleet,
+        wish: Wish,
+        *,
+        ticket: Hashable,
+        random_for: Callable[[str], Random],
+    ) -> None:
+        super().__init__(route, fleet, wish, ticket=ticket, random_for=random_for)
+        self.history = History(ticket)
+        self._route_watched = route
+        is_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
+        self._is_open = not is_whole
+        self.watch: Watch
+
+    def start(self, now: float) -> tuple[Command, ...]:
+        """As `Engine.start`."""
+        self.watch = Watch(self._route_watched, self._is_open, now)
+        commands = super().start(now)
+        self._saw(None, commands, now)
+        return commands
+
+    def advance(self, event: Event, now: float) -> tuple[Command, ...]:
+        """As `Engine.advance`."""
+        commands = super().advance(event, now)
+        self._saw(event, commands, now)
+        return commands
+
+    @property
+    def violations(self) -> list[str]:
+        """What was broken, once the exchange is over."""
+        if self.state is State.OVER:
+            return self.watch.close()
+        return self.watch.violations
+
+    def _saw(
+        self, event: Event | None, commands: tuple[Command, ...], now: float
+    ) -> None:
+        self.history.steps.append(Step(now, event, commands))
+        self.watch.saw(event, commands, now=now)
+
+
+def _event_text(event: Event | None) -> str:
+    match event:
+        case None:
+            return "start"
+        case AttemptFailed(number, failure):
+            return f"{number} failed: {failure.kind}"
+        case Opened(number) | AnswerEnded(number):
+            return f"{number} {type(event).__name__}"
+        case _:
+            return type(event).__name__
+
+
+def _text(command: Command, began_at: float) -> str:
+    match command:
+        case Dial():
+            within_s = command.commit_by - began_at
+            return (
+                f"dial {command.attempt} {command.target.id} ({command.reason}) "
+                f"until {within_s:.3f}"
+            )
+        case WakeAt(at):
+            return f"wake at {at - began_at:.3f}"
+        case Drop(number):
+            return f"drop {number}"
+        case Commit(number):
+            return f"commit {number}"
+        case Refuse():
+            return f"refuse: {command.kind.value}"
