@@ -456,6 +456,8 @@ class Engine:
 
     def _commit(self, winner: Attempt, now: float) -> tuple[Command, ...]:
         self.state = State.COMMITTED
+        if now > winner.soft_at and not winner.is_slow:
+            self._fleet.slow(winner.lease, now)  # its alarm had no time to ring
         winner.opened_at = now
         self._fleet.opened(winner.lease, now)
         drops = self._drop_all("another attempt won", now, but=winner)
