@@ -154,11 +154,12 @@ def test_a_third_attempt_needs_the_oldest_to_end() -> None:
 
 def test_a_first_token_past_the_soft_limit_counts_as_slow_even_unalarmed() -> None:
     house = House(a_route("ab"))
-    for _ in range(10):
-        engine = house.an_exchange()
+    engines = [house.an_exchange() for _ in range(10)]
+    for engine in engines:
         engine.start(100.0)
+    for engine in engines:
         engine.advance(Opened(1), 108.5)
-        engine.advance(AnswerEnded(1), 109.0)
+        engine.advance(AnswerEnded(1), 108.5)
 
     assert dial_of(house.an_exchange().start(109.0)).target.id == "b/m"
 
