@@ -21,8 +21,11 @@ a second would else never have the deposits for a single extra attempt. Over any
 extra attempts <= ratio x requests + burst + reserve x time.
 """
 
+from dataclasses import dataclass
 from math import floor
 from typing import Final
+
+from trio_gateway.policy.route import Route
 
 TOKENS_MAX: Final = 20.0
 # Refused at half, as in gRPC: ten timeouts take a full one there.
@@ -95,6 +98,15 @@ class RatioBudget:
         self._reserve_per_s = reserve_per_s * self._price
         self._most = self._balance = burst * self._price
         self._last_at: float | None = None
+
+    def at_ratio(self, ratio: float) -> "RatioBudget":
+        """Itself if that is its ratio already, else a full one of that ratio."""
+        if self._price == 1.0 / ratio:
+            return self
+        reserve_per_s = self._reserve_per_s / self._price
+        return RatioBudget(
+            ratio, reserve_per_s=reserve_per_s, burst=self._most / self._price
+        )
 
     def left(self, now: float) -> float:
         """How many extra attempts could be had now."""
@@ -176,3 +188,30 @@ class PanicBudget:
         self._earlier_peak = self._peak if half == self._half + 1 else 0
         self._peak = 0
         self._half = half
+
+
+@dataclass(slots=True)
+class RouteBudgets:
+    """What a slug may spend on trying again; its own requests pay for it."""
+
+    retries: RatioBudget
+    extras: RatioBudget
+    panic: PanicBudget
+    in_flight: int = 0
+
+    @classmethod
+    def of(cls, route: Route) -> "RouteBudgets":
+        """Full ones."""
+        return cls(
+            RatioBudget(RETRY_RATIO, reserve_per_s=RETRY_RESERVE_PER_S),
+            RatioBudget(_extra_ratio(route), reserve_per_s=EXTRA_RESERVE_PER_S),
+            PanicBudget(),
+        )
+
+    def adopt(self, route: Route) -> None:
+        """Go on under another policy's route."""
+        self.extras = self.extras.at_ratio(_extra_ratio(route))
+
+
+def _extra_ratio(route: Route) -> float:
+    return EXTRA_RATIO if route.hedge is None else route.hedge.max_extra

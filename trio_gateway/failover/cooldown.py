@@ -20,7 +20,7 @@ until something outside changes. When several credentials are refused together, 
 it is the vendor who cannot tell good from bad: `AuthWatch` tells the two apart.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from math import inf
@@ -202,6 +202,13 @@ class AuthWatch:
         self.keys = set(keys)  # those that are known; others are met later
         self._worked: set[str] = set()
         self._refused_at: dict[str, float] = {}
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all other credentials; those that are replaced are among them."""
+        self.keys.intersection_update(keys)
+        self._worked.intersection_update(keys)
+        for gone in self._refused_at.keys() - set(keys):
+            del self._refused_at[gone]
 
     def succeeded(self, key: str) -> None:
         """This credential was accepted."""

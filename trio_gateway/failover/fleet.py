@@ -20,16 +20,10 @@ from enum import Enum
 from random import Random
 from typing import Final
 
+from trio_gateway.failover import succession
 from trio_gateway.failover.balancer import seed_s
 from trio_gateway.failover.breaker import BreakerState
-from trio_gateway.failover.budget import (
-    EXTRA_RATIO,
-    EXTRA_RESERVE_PER_S,
-    RETRY_RATIO,
-    RETRY_RESERVE_PER_S,
-    PanicBudget,
-    RatioBudget,
-)
+from trio_gateway.failover.budget import RouteBudgets
 from trio_gateway.failover.classify import Blame, meaning_of
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.cooldown import (
@@ -49,7 +43,7 @@ from trio_gateway.failover.health import (
 )
 from trio_gateway.failover.limiter import WaitingLine
 from trio_gateway.failover.quantile import AdaptivePatience
-from trio_gateway.policy.route import Account, Route, Target
+from trio_gateway.policy.route import Account, Policy, Route, Target
 
 # Two targets of one vendor or region that open this close together have one cause, and
 # the others of that domain are asked last for as long.
@@ -74,16 +68,6 @@ class Outlook:
 
     is_throttled: bool  # every target said when to come back
     soonest_s: float | None  # until one of them may be tried; None: nobody knows
-
-
-@dataclass(slots=True)
-class RouteBudgets:
-    """What a slug may spend on trying again; its own requests pay for it."""
-
-    retries: RatioBudget
-    extras: RatioBudget
-    panic: PanicBudget
-    in_flight: int = 0
 
 
 class Fleet:
@@ -129,17 +113,13 @@ class Fleet:
         """A route's budgets."""
         known = self._routes.get(route.slug)
         if known is None:
-            ratio = EXTRA_RATIO if route.hedge is None else route.hedge.max_extra
-            known = self._routes[route.slug] = RouteBudgets(
-                RatioBudget(RETRY_RATIO, reserve_per_s=RETRY_RESERVE_PER_S),
-                RatioBudget(ratio, reserve_per_s=EXTRA_RESERVE_PER_S),
-                PanicBudget(),
-            )
+            known = self._routes[route.slug] = RouteBudgets.of(route)
         return known
 
     def patience(self, target: Target, kind: Kind, now: float) -> AdaptivePatience:
         """How long one kind of request may wait at a target."""
-        return self.health(target, now).speed(kind, now).patience
+        speed = self.health(target, now).speed(kind, now)
+        return speed.patience(written_limits(target, kind), now)
 
     def are_well(self, route: Route, now: float) -> bool:
         """Whether nothing speaks against any of a route's targets."""
@@ -163,6 +143,30 @@ class Fleet:
             is_throttled=bool(throttled) and not others,
             soonest_s=min(known) if known else None,
         )
+
+    # Another policy
+
+    def adopt(self, policy: Policy, now: float) -> None:
+        """Go on under another policy: what it did not change keeps its health.
+
+        A target that leads elsewhere now, or by another credential, begins anew; one
+        with other breaker rules gets another breaker. What an operator has disabled
+        stays so. What is gone is forgotten once nothing uses it: now, or at the next
+        change. Must run without an await, as everything here.
+        """
+        moved = succession.moved(self._healths, policy)
+        succession.adopt_targets(
+            self._healths,
+            policy,
+            moved,
+            waited_for=self._lines,
+            random=self._random,
+            now=now,
+        )
+        succession.adopt_accounts(self._accounts, policy, moved)
+        succession.adopt_routes(self._routes, policy)
+        succession.adopt_domains(self._domains, policy, moved)
+        succession.forget_openings(self._opened_at, self._healths)
 
     # Exchanges
 

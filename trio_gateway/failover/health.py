@@ -11,7 +11,7 @@ which. A failure is news for the breaker only where it is the target's fault:
     nobody        neutral      -            -          -         -
 """
 
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -37,6 +37,8 @@ _FREEZE_FROM: Final = 0.2
 # large providers' practice replenished within seconds.
 _UNHINTED_S: Final = 5.0
 
+_OPERATORS: Final = (Disabled.OPERATOR, Disabled.DRAINED)
+
 _OVERLOADS: Final = frozenset(
     {FailureClass.SERVER_ERROR, FailureClass.OVERLOADED, FailureClass.TIMEOUT}
 )
@@ -51,14 +53,30 @@ class Kind:
 
 
 class Speed:
-    """How long answers of one kind take at one target, and the limits from that."""
+    """How long answers of one kind take at one target, and the limits from that.
 
-    __slots__ = ("patience", "quantiles")
+    Models that share a target may each have limits of their own; what is measured is
+    the target's.
+    """
 
-    def __init__(self, target: Target, kind: Kind, now: float) -> None:
+    __slots__ = ("_patiences", "quantiles")
+
+    def __init__(self, now: float) -> None:
         self.quantiles = Quantiles(now)
-        limits = written_limits(target, kind)
-        self.patience = AdaptivePatience(limits, self.quantiles, now)
+        self._patiences: dict[Patience, AdaptivePatience] = {}
+
+    def patience(self, written: Patience, now: float) -> AdaptivePatience:
+        """The limits in force where these are written."""
+        known = self._patiences.get(written)
+        if known is None:
+            known = AdaptivePatience(written, self.quantiles, now)
+            self._patiences[written] = known
+        return known
+
+    def keep(self, written: Container[Patience]) -> None:
+        """Drop the limits that no policy writes any more, not what was measured."""
+        for gone in [limits for limits in self._patiences if limits not in written]:
+            del self._patiences[gone]
 
 
 def written_limits(target: Target, kind: Kind) -> Patience:
@@ -102,7 +120,7 @@ class Health:
         """What is measured of one kind of request."""
         speed = self._speeds.get(kind)
         if speed is None:
-            speed = self._speeds[kind] = Speed(self.target, kind, now)
+            speed = self._speeds[kind] = Speed(now)
         return speed
 
     def is_disabled(self, now: float) -> bool:
@@ -117,6 +135,30 @@ class Health:
             and not self.cooldown.is_active(now)
             and not self.is_disabled(now)
         )
+
+    # Another policy
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether anything is under way there, or waits for it."""
+        return self.limiter.in_flight > 0 or self.cooldown.waiters > 0
+
+    def keep_limits(self, written: Container[Patience]) -> None:
+        """Drop the limits on waiting that no policy writes any more."""
+        for speed in self._speeds.values():
+            speed.keep(written)
+
+    def inherit(self, other: "Health") -> None:
+        """Take over from a target of this name that was elsewhere: books, no verdicts.
+
+        Attempts that are under way there give their slots back here, and who waits for
+        the end of its cooldown is still counted. What an operator has disabled stays
+        so; whatever was learned is forgotten.
+        """
+        self.limiter = other.limiter
+        self.limiter.forget()
+        self.cooldown.waiters = other.cooldown.waiters
+        self.disablement = by_operator(other.disablement)
 
     # News
 
@@ -195,6 +237,13 @@ class Health:
             or self.breaker.skip_share(now) > _FREEZE_FROM
         )
         return quantiles
+
+
+def by_operator(disablement: Disablement | None) -> Disablement | None:
+    """The same if an operator said so; None where it was our own conclusion."""
+    if disablement is None or disablement.reason in _OPERATORS:
+        return disablement
+    return None
 
 
 class AccountHealth:

@@ -114,6 +114,10 @@ class Limiter:
         if self._adaptive is not None and self.in_flight >= self._adaptive / 2:
             self._adaptive += 1.0 / self._adaptive
 
+    def forget(self) -> None:
+        """Begin anew: what refused us is not what is asked from now on."""
+        self._adaptive = None
+
     def _has_forgotten(self, now: float) -> bool:
         return now >= self._overloaded_at + _FORGET_S
 

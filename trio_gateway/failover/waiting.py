@@ -99,9 +99,14 @@ class Waiter:
 
     def for_slot(self, target: Target, reason: Reason, *, now: float) -> Wait | None:
         """Stand in line for a slot, if the line has room."""
-        by = self.deadlines.precommit_by - self.deadlines.min_useful_s
+        by = self._line_by
         until = self.fleet.join_line(self.route, target, self.ticket, by=by, now=now)
         return None if until is None else Wait(target, reason, until, Place.LINE)
+
+    @property
+    def _line_by(self) -> float:
+        """When a slot would come too late."""
+        return self.deadlines.precommit_by - self.deadlines.min_useful_s
 
     def is_granted(self, wait: Wait) -> bool:
         """Whether a slot is kept for this exchange."""
@@ -114,7 +119,8 @@ class Waiter:
             return None
         if not self.fleet.is_in_line(wait.target, self.ticket, now):
             return None
-        return Wait(wait.target, wait.reason, now + LINE_CHECK_S, Place.LINE)
+        until = min(now + LINE_CHECK_S, self._line_by)
+        return Wait(wait.target, wait.reason, until, Place.LINE)
 
     def end(self, wait: Wait, now: float, *, keeps_slot: bool = False) -> None:
         """Give back the place; `keeps_slot` where an attempt uses the slot it got."""
