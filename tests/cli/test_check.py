@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 from tests.cli.processes import POLICIES
@@ -48,6 +49,37 @@ def test_all_that_is_wrong_is_said_at_once_on_stderr(tmp_path: Path) -> None:
     assert idle.startswith(f"{path}:3:")
     assert idle.endswith("models.chat.timeouts.idle: 5 is not a duration. Write 5s.")
     assert "sk-literal" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "why_not"),
+    [
+        (None, "No such file or directory"),
+        (b"", "no PEM certificate in it"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "no PEM certificate in it"),
+    ],
+)
+def test_a_ca_file_is_loaded(
+    tmp_path: Path, content: bytes | None, why_not: str
+) -> None:
+    policy, ca_file = tmp_path / "policy.yaml", tmp_path / "ca.pem"
+    policy.write_text(
+        "version: 1\n"
+        "providers: {a: {base_url: https://a.test, ca_file: ca.pem}}\n"
+        "models: {m: {targets: [{provider: a, model: x}]}}\n"
+    )
+    if content is not None:
+        ca_file.write_bytes(content)
+
+    result = CliRunner().invoke(main, ["check", str(policy)])
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"{policy}:2:43: providers.a.ca_file: the file {ca_file} cannot be used: "
+        f"{why_not}. Name a PEM file of certificates.\n"
+    )
+    trustme.CA().cert_pem.write_to_path(str(ca_file))
+    assert CliRunner().invoke(main, ["check", str(policy)]).exit_code == 0
 
 
 def test_every_missing_secret_is_named() -> None:

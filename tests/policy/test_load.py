@@ -17,7 +17,12 @@ from trio_gateway.policy.load import (
 from trio_gateway.policy.problems import PolicyError, Problem
 from trio_gateway.policy.route import Policy
 
-ENVIRON: Final = {"SPACED": "a b", "SECRET": "hunter2", "KEY": "tgw_key"}
+ENVIRON: Final = {
+    "SPACED": "a b",
+    "ENDED": "hunter2\n",
+    "SECRET": "hunter2",
+    "KEY": "tgw_key",
+}
 PROVIDERS = "version: 1\nproviders: {a: {base_url: https://a.test/v1}}\n"
 MODELS = "version: 1\nmodels: {m: {targets: [{provider: a, model: x}]}}\n"
 

@@ -96,6 +96,27 @@ def test_all_that_is_missing_is_named_in_one_report(tmp_path: Path) -> None:
     ]
 
 
+def test_a_certificates_path_begins_at_the_policys_folder(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    asked: list[str] = []
+
+    def why_not_trusted(ca_file: str) -> str | None:
+        asked.append(ca_file)
+        return None
+
+    for written in ("tls/ca.pem", "${NAME}.pem", "/etc/ca.pem"):
+        file.write_text(
+            "version: 1\n"
+            f"providers: {{a: {{base_url: https://a.test, ca_file: '{written}'}}}}\n"
+            "models: {m: {targets: [{provider: a, model: x}]}}\n"
+        )
+        policy = load_policy(
+            file, environ={"NAME": "ca"}, why_not_trusted=why_not_trusted
+        )
+        assert policy.accounts["a"].ca_file == asked[-1]
+    assert asked == [f"{tmp_path}/tls/ca.pem", f"{tmp_path}/ca.pem", "/etc/ca.pem"]
+
+
 def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
     text = repr(load(a_policy_file(tmp_path)))
     assert SECRET not in text

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.problems import PolicyError
 
@@ -22,7 +23,7 @@ def check(path: Path) -> None:
       trio-gateway check policies/two-providers.yaml
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
     try:
-        policy = load_policy(path, environ=os.environ)
+        policy = load_policy(path, environ=os.environ, why_not_trusted=why_not_trusted)
     except PolicyError as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from error

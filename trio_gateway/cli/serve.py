@@ -18,6 +18,7 @@ import trio
 from trio_gateway.access.keys import Keyring
 from trio_gateway.cli.demo import explain, start_providers
 from trio_gateway.cli.logs import LineLog
+from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.problems import PolicyError
@@ -155,7 +156,10 @@ async def _serve(options: Options) -> int:
 
 
 async def _serve_policy(options: Options, environ: Mapping[str, str]) -> int:
-    house = House(load_policy(options.policy, environ=environ), options)
+    policy = load_policy(
+        options.policy, environ=environ, why_not_trusted=why_not_trusted
+    )
+    house = House(policy, options)
     try:
         return await house.serve()
     finally:

@@ -4,14 +4,14 @@ Names that must exist elsewhere, things said twice, limits that contradict each 
 Each problem names both places where there are two.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 from trio_gateway.policy import model
 from trio_gateway.policy.document import Document, KeyPath, find, where
-from trio_gateway.policy.problems import Problem, did_you_mean
+from trio_gateway.policy.problems import Problem, did_you_mean, one_line
 from trio_gateway.policy.references import holds_reference
 from trio_gateway.policy.resolve import (
     access_digest,
@@ -48,6 +48,22 @@ def check(written: model.PolicySection, document: Document) -> Iterator[Problem]
         yield from _repeated_targets(slug, section, document)
         yield from _limits(slug, written, document)
     yield from _two_healths(written, document)
+
+
+def check_files(
+    written: model.PolicySection,
+    document: Document,
+    why_not_trusted: Callable[[str], str | None],
+) -> Iterator[Problem]:
+    """Every `ca_file` that holds nothing to trust, by who can tell."""
+    for name, provider in written.providers.items():
+        if provider.ca_file is not None:
+            why_not = why_not_trusted(provider.ca_file)
+            if why_not is not None:
+                message = f"the file {provider.ca_file} cannot be used: {why_not}"
+                remedy = "Name a PEM file of certificates."
+                path = ("providers", name, "ca_file")
+                yield document.problem(path, message, remedy)
 
 
 def names(document: Document, section: str) -> tuple[str, ...]:
@@ -217,7 +233,9 @@ def _unknown(
     """A name that is defined nowhere. It is quoted unless it came from elsewhere."""
     is_written = not holds_reference(document.place(path).text)
     subject = (
-        f'there is no {what} "{name}"' if is_written else f"there is no such {what}"
+        f'there is no {what} "{one_line(name)}"'
+        if is_written
+        else f"there is no such {what}"
     )
     remedy = did_you_mean(name, known) if is_written else None
     return document.problem(path, subject, remedy or _defined(what, known))

@@ -5,13 +5,13 @@ still look: only a file that is no YAML at all ends it early.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from trio_gateway.policy.check import check
+from trio_gateway.policy.check import check, check_files
 from trio_gateway.policy.complaints import unknown_keys, wrong_values
 from trio_gateway.policy.document import Document, read_document
 from trio_gateway.policy.merge import merge
@@ -20,7 +20,6 @@ from trio_gateway.policy.problems import PolicyError, Problem, Report
 from trio_gateway.policy.references import expand
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import Policy
-from trio_gateway.policy.unsupported import not_supported_yet
 
 # A policy of a thousand models has a tenth of it.
 FILE_BYTES_MAX: Final = 1024 * 1024
@@ -35,18 +34,34 @@ Source = tuple[str, bytes]
 """A file's name, as a report shows it, and what it holds."""
 
 
-def load_policy(path: Path, *, environ: Mapping[str, str]) -> Policy:
+WhyNotTrusted = Callable[[str], str | None]
+"""Says why a file holds no certificates to trust; None where it does."""
+
+
+def _is_not_asked(_: str) -> None:
+    """No file is looked into."""
+
+
+def load_policy(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    why_not_trusted: WhyNotTrusted = _is_not_asked,
+) -> Policy:
     """Read a policy file, or all `*.yaml` of a folder as one policy.
 
     Args:
         path: The file or the folder.
         environ: What `${NAME}` stands for.
+        why_not_trusted: Looks into each `ca_file`.
 
     Raises:
         PolicyError: Everything that is wrong, each with place and remedy.
     """
     sources = read_sources(path)
-    written = read_policy(sources, environ=environ, root=str(path))
+    written = read_policy(
+        sources, environ=environ, root=str(path), why_not_trusted=why_not_trusted
+    )
     return resolve(written, revision=_revision(sources))
 
 
@@ -91,7 +106,11 @@ def read_sources(path: Path) -> tuple[Source, ...]:
 
 
 def read_policy(
-    sources: Sequence[Source], *, environ: Mapping[str, str], root: str
+    sources: Sequence[Source],
+    *,
+    environ: Mapping[str, str],
+    root: str,
+    why_not_trusted: WhyNotTrusted = _is_not_asked,
 ) -> PolicySection:
     """What the files say together, checked.
 
@@ -99,6 +118,7 @@ def read_policy(
         sources: The files. Nothing is read but what `${file:PATH}` names.
         environ: What `${NAME}` stands for.
         root: The name under which a report speaks of all files together.
+        why_not_trusted: Looks into each `ca_file`.
 
     Raises:
         PolicyError: Everything that is wrong, each with place and remedy.
@@ -120,7 +140,8 @@ def read_policy(
     report.extend(missing)
     if error is not None:
         report.extend(wrong_values(error, document))
-    report.extend([*check(written, document), *not_supported_yet(document)])
+    report.extend(check(written, document))
+    report.extend(check_files(written, document, why_not_trusted))
     report.raise_if_any()
     return written
 

@@ -66,6 +66,11 @@ class Report:
             raise PolicyError(by_place)
 
 
+def one_line(text: str) -> str:
+    """A name as it may stand in a report, whatever characters are in it."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A question that names the nearest known word, if one is near."""
     near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from trio_gateway.policy.document import Document, KeyPath, find
-from trio_gateway.policy.problems import Problem, listed
+from trio_gateway.policy.problems import Problem, listed, one_line
 
 # A secret file holds one credential; the largest that we know of, a service account's
 # JSON, has under 3 KiB.
@@ -35,7 +35,7 @@ def expand(
 ) -> tuple[Document, list[Problem]]:
     """Replace every reference; a text with one that is missing stays as it is.
 
-    Paths of `${file:PATH}` are relative to the policy file's folder.
+    Paths of `${file:PATH}` and of `ca_file` are relative to the policy file's folder.
     """
     expansion = _Expansion(document, environ)
     value = {key: expansion.of(v, (key,)) for key, v in document.value.items()}
@@ -60,6 +60,8 @@ class _Expansion:
                 return {key: self.of(v, (*path, key)) for key, v in value.items()}
             case list():
                 return [self.of(v, (*path, i)) for i, v in enumerate(value)]
+            case str() if path[:1] == ("providers",) and path[2:] == ("ca_file",):
+                return str(self._folder(path) / self._text(value, path))
             case str() if "${" in value:
                 return self._text(value, path)
             case _:
@@ -92,7 +94,7 @@ class _Expansion:
         return expanded if len(self.problems) == before else text
 
     def _file(self, name: str, path: KeyPath) -> str:
-        file = Path(self.document.place(path).file).parent / name
+        file = self._folder(path) / name
         why_not = None
         try:
             with file.open("rb") as stream:
@@ -109,9 +111,12 @@ class _Expansion:
                 why_not = "empty"
             else:
                 return text
-        message = f"the file {name} cannot be used: {why_not}"
+        message = f"the file {one_line(name)} cannot be used: {why_not}"
         self._complain(path, message, "Correct the path, or what the file holds.")
         return ""
+
+    def _folder(self, path: KeyPath) -> Path:
+        return Path(self.document.place(path).file).parent
 
     def _complain(self, path: KeyPath, message: str, remedy: str) -> None:
         self.problems.append(self.document.problem(path, message, remedy))

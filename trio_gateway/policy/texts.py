@@ -102,6 +102,9 @@ def base_url(text: str) -> str:
 
 def proxy_url(text: str) -> str:
     """A proxy's address; a user and a password may stand in it."""
+    if text.partition("://")[0].lower().startswith("socks"):
+        remedy = "Use an HTTP proxy, such as http://proxy.internal:3128."
+        raise TextError("is a SOCKS proxy, which the gateway does not speak to", remedy)
     if not _is_http_url(text):
         remedy = "Write an address such as http://proxy.internal:3128."
         raise TextError("is not an http or https address", remedy)
