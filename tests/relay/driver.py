@@ -96,7 +96,9 @@ class FakeClient:
         await trio.sleep(self.slow_s)
         self.pieces.append(data)
 
-    async def finish(self) -> None:
+    async def finish(self, data: bytes = b"") -> None:
+        if data:
+            await self.send(data)
         await trio.lowlevel.checkpoint()
         self.is_finished = True
 

@@ -173,6 +173,18 @@ async def test_a_client_that_stops_reading_frees_the_upstream(
     assert run.upstream.left_open == []
 
 
+async def test_the_total_deadline_holds_for_a_slow_client_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    route = a_route("a", timeouts=with_timeouts(total_s=50.0))
+    drip = a_stream(*[an_event("x")] * 100, gap_s=1.0)
+    began = trio.current_time()
+
+    await a_run(route, client=FakeClient(slow_s=29.0), a=[drip]).go()
+
+    assert trio.current_time() - began == pytest.approx(50.0)
+
+
 async def test_a_slow_client_is_not_mistaken_for_a_silent_upstream(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -68,8 +68,11 @@ class Client(Protocol):
     async def send(self, data: bytes) -> None:
         """Send bytes of the answer; the head goes with the first of them."""
 
-    async def finish(self) -> None:
-        """End the answer cleanly. Where this is not called, it must end uncleanly."""
+    async def finish(self, data: bytes = b"") -> None:
+        """Send the last bytes and end the answer cleanly.
+
+        Where this is not called, the answer must end uncleanly.
+        """
 
 
 WallClock = Callable[[], float]

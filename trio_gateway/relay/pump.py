@@ -21,6 +21,9 @@ from trio_gateway.wire.errors import error_event
 # they extend the idle limit to this many times itself.
 _HEARTBEATS_EXTEND: Final = 3.0
 
+# Once the total is over, a client has so long to take the event that says so.
+_LAST_WORDS_S: Final = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
@@ -44,17 +47,17 @@ async def pump(
     data = answer.held
     silence_s = 0.0  # waited for content, the client's own slowness left out
     while True:
+        if passage.is_over:
+            return await _finish(client, data, clocks)
         if data and (stalled := await _send(client, data, clocks)):
             return stalled
-        if passage.is_over:
-            return await _finish(client, clocks)
         if passage.broken:
             return await _break(client, passage.broken, clocks)
         asked_at = trio.current_time()
         received = await _receive(body, clocks, silence_s=silence_s)
         if isinstance(received, Failure) or not received:
             if passage.is_whole:
-                return await _finish(client, clocks)
+                return await _finish(client, b"", clocks)
             ended = received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
             return await _break(client, ended, clocks)
         tokens = passage.tokens
@@ -66,7 +69,7 @@ async def pump(
 
 async def send_whole(body: bytes, client: Client, clocks: Clocks) -> Failure | None:
     """Send an answer that is here in full."""
-    return await _send(client, body, clocks) or await _finish(client, clocks)
+    return await _finish(client, body, clocks)
 
 
 async def _receive(body: Body, clocks: Clocks, *, silence_s: float) -> bytes | Failure:
@@ -85,15 +88,24 @@ async def _receive(body: Body, clocks: Clocks, *, silence_s: float) -> bytes | F
 
 
 async def _send(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
-    with trio.move_on_after(clocks.client_stall_s) as stall:
+    with trio.move_on_at(_taken_by(clocks)) as stall:
         await client.send(data)
     return _stalled(stall)
 
 
-async def _finish(client: Client, clocks: Clocks) -> Failure | None:
-    with trio.move_on_after(clocks.client_stall_s) as stall:
-        await client.finish()
+async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
+    with trio.move_on_at(_taken_by(clocks)) as stall:
+        await client.finish(data)
     return _stalled(stall)
+
+
+def _taken_by(clocks: Clocks) -> float:
+    """When a client must have taken what it is sent; the total holds here too."""
+    now = trio.current_time()
+    is_over = now >= clocks.total_by
+    return min(
+        now + clocks.client_stall_s, now + _LAST_WORDS_S if is_over else clocks.total_by
+    )
 
 
 async def _break(client: Client, failure: Failure, clocks: Clocks) -> Failure:

@@ -35,11 +35,11 @@ class Reply:
             {"type": "http.response.body", "body": data, "more_body": True}
         )
 
-    async def finish(self) -> None:
-        """End the answer cleanly."""
+    async def finish(self, data: bytes = b"") -> None:
+        """Send the last bytes and end the answer cleanly."""
         if self.status is None:
             await self._start(200, self.head)
-        await self._end(b"")
+        await self._end(data)
 
     async def refuse(self, answer: Answer, identity: Headers) -> None:
         """Send an error answer in full; a client that does not take it is left."""
