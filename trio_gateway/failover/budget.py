@@ -89,7 +89,7 @@ class RatioBudget:
     attempt. A clock that steps back adds nothing.
     """
 
-    __slots__ = ("_balance", "_last_at", "_most", "_price", "_reserve_per_s")
+    __slots__ = ("_balance", "_last_at", "_most", "_price", "_reserve_per_s", "denied")
 
     def __init__(
         self, ratio: float, *, reserve_per_s: float, burst: float = BURST
@@ -97,6 +97,8 @@ class RatioBudget:
         self._price = 1.0 / ratio
         self._reserve_per_s = reserve_per_s * self._price
         self._most = self._balance = burst * self._price
+        self.denied = 0
+        """How often nothing was left."""
         self._last_at: float | None = None
 
     def at_ratio(self, ratio: float) -> "RatioBudget":
@@ -123,6 +125,7 @@ class RatioBudget:
         self._accrue(now)
         price = cost * self._price
         if price > self._balance:
+            self.denied += 1
             return False
         self._balance -= price
         return True

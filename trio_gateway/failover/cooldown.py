@@ -61,6 +61,10 @@ class Cooldown:
         """Whether nothing may be sent, not even as a last resort."""
         return self._since <= now < self.until
 
+    def since(self, now: float) -> float | None:
+        """When it last told us to stay away; None where no cooldown holds."""
+        return self._since if self.is_active(now) else None
+
     def left_s(self, now: float) -> float:
         """The seconds until it may be asked again; 0 where it may."""
         return self.until - now if self.is_active(now) else 0.0

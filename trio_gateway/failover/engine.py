@@ -234,8 +234,10 @@ class Engine:
                 is_spared or self.attempts.live()
             ):
                 continue
-            if self._why_not(target, now) is None:
+            denied = self._why_not(target, now)
+            if denied is None:
                 return target
+            self._fleet.passed_over[target.id, denied] += 1
         return None
 
     def _why_not(self, target: Target, now: float) -> Denied | None:

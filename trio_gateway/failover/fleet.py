@@ -13,7 +13,7 @@ One fleet serves one process: what a target is like is an observation of this pr
 its own network included. State is lost with it, and begins closed and trusting.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -88,6 +88,8 @@ class Fleet:
         self._granted: dict[Hashable, str] = {}  # a slot kept for whom it called
         self.calls: deque[Hashable] = deque()
         """Tickets of exchanges that should look again; drivers deliver and empty it."""
+        self.passed_over: Counter[tuple[str, Denied]] = Counter()
+        """How often a target was not dialled when it was its turn, and why."""
 
     # What there is
 
@@ -230,6 +232,7 @@ class Fleet:
         else:
             health.limiter.in_flight += 1
             self.account(target.account).limiter.in_flight += 1
+        lease.in_flight = health.limiter.in_flight
         if is_panic:
             self.budgets(route).panic.live += 1
         health.waiting.add(lease)
@@ -267,7 +270,8 @@ class Fleet:
         """Whether nothing is expected of the attempts that wait there."""
         health = self.health(target, now)
         is_open = health.breaker.state(now) is BreakerState.OPEN
-        return is_open or health.late_in_a_row >= LATE_IN_A_ROW
+        is_late = health.late_in_a_row >= LATE_IN_A_ROW
+        return is_open or is_late or health.is_switched_off
 
     # Waiting in line for a slot
 
@@ -410,6 +414,41 @@ class Fleet:
     ) -> None:
         disablement = Disablement.begin(reason, now, until=until)
         account.disablement = disablement.or_later(account.disablement)
+
+    # Operators
+
+    def in_line(self, target: Target) -> int:
+        """How many exchanges wait for a slot at a target."""
+        line = self._lines.get(target.id)
+        return 0 if line is None else len(line)
+
+    def is_full(self, route: Route, now: float) -> bool:
+        """Whether a target of this route would be asked, had it or its account room."""
+        return any(
+            self.why_not(route, target, is_first=True, now=now) is Denied.FULL
+            for target in route.targets
+        )
+
+    def disable(self, target: Target, reason: Disabled, now: float) -> None:
+        """Take a target out of use, as an operator says, until `enable`.
+
+        Nothing new is sent there, and who stands in line leaves it at its next look.
+        Drained, what was sent goes on to its end; disabled, who has no first token yet
+        is called away.
+        """
+        health = self.health(target, now)
+        health.disable(Disablement.begin(reason, now))
+        self._lines.pop(target.id, None)
+        if health.is_switched_off:
+            self.calls.extend(lease.ticket for lease in health.waiting)
+
+    def enable(self, target: Target, now: float) -> None:
+        """End a disablement, an operator's or our own, of a target and its account.
+
+        Not a cooldown: the provider has not changed its mind.
+        """
+        self.health(target, now).disablement = None
+        self.account(target.account).disablement = None
 
 
 @dataclass(frozen=True, slots=True)

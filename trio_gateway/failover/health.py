@@ -11,7 +11,7 @@ which. A failure is news for the breaker only where it is the target's fault:
     nobody        neutral      -            -          -         -
 """
 
-from collections.abc import Container, Hashable
+from collections.abc import Container, Hashable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -97,6 +97,7 @@ class Lease:
     started_at: float
     is_panic: bool = False  # a last resort, counted by the route's panic budget
     is_open: bool = False  # past its commit point
+    in_flight: int = 1  # how many there were at the target when it began, with itself
 
 
 class Health:
@@ -123,9 +124,20 @@ class Health:
             speed = self._speeds[kind] = Speed(now)
         return speed
 
+    @property
+    def speeds(self) -> Mapping[Kind, Speed]:
+        """What is measured, of the kinds of requests that there were."""
+        return self._speeds
+
     def is_disabled(self, now: float) -> bool:
         """Whether it is out of use, by an operator or by what it said."""
         return self.disablement is not None and self.disablement.is_active(now)
+
+    @property
+    def is_switched_off(self) -> bool:
+        """Whether an operator wants nobody to wait there any more."""
+        disablement = self.disablement
+        return disablement is not None and disablement.reason is Disabled.OPERATOR
 
     def is_well(self, now: float) -> bool:
         """Whether nothing speaks against it."""
