@@ -21,6 +21,10 @@ BYTES_MAX: Final = 4 * 1024 * 1024
 # pieces of at most that; only a line longer than that could be mixed.
 CHUNK_BYTES_MAX: Final = select.PIPE_BUF
 
+# After a write the thread rests, so that a busy process pays for one wake-up and one
+# write for many lines. No person and no collector notices so short a delay.
+GATHER_S: Final = 0.02
+
 
 class OpenFile(Protocol):
     """Anything with a file descriptor: `sys.stdout`, an open file, a pipe."""
@@ -63,8 +67,10 @@ class LineWriter:
         self._gap = 0  # lines dropped that the thread has not yet told of
         self._dropped = 0
         self._is_closing = False
+        self._is_waiting = False  # the thread, for something to write
         self._is_ended = False
 
+        self._closing = threading.Event()
         self._is_torn = False  # the thread's own: the file ends in half a line
         self._thread = threading.Thread(
             target=self._write_all, name="line-writer", daemon=True
@@ -96,13 +102,15 @@ class LineWriter:
             self._queue.append(data)
             self._held_lines += 1
             self._held_bytes += len(data)
-            self._changed.notify()
+            if self._is_waiting:
+                self._changed.notify()
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, for at most `timeout_s`; drop the rest. Blocks."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
+        self._closing.set()
         self._thread.join(timeout_s)
         with self._changed:
             self._end()
@@ -120,12 +128,15 @@ class LineWriter:
                 self._write_chunk(chunk, count)
                 if self._is_ended:
                     return
+            self._closing.wait(GATHER_S)
 
     def _take(self) -> tuple[list[bytes], int]:
         """Wait for lines, else for a gap to tell of; nothing of either is the end."""
         with self._changed:
             while not (self._queue or self._gap or self._is_closing):
+                self._is_waiting = True
                 self._changed.wait()
+                self._is_waiting = False
             if self._queue:
                 lines = list(self._queue)
                 self._queue.clear()
