@@ -1,7 +1,7 @@
 """Happy eyeballs, on real sockets: whoever answers first, and nobody left behind."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -9,8 +9,8 @@ import trio
 
 from tests.upstream.peers import a_port_nobody_listens_on, a_port_that_swallows
 from tests.upstream.test_pool import needs_proc, open_files
-from trio_gateway.upstream.dial import connect_any
-from trio_gateway.upstream.dns import Address
+from trio_gateway.upstream.dial import connect_any, over_sockets
+from trio_gateway.upstream.dns import Address, Answer, Resolver
 
 
 @contextmanager
@@ -75,6 +75,21 @@ async def test_an_address_that_cannot_be_tried_is_passed_over() -> None:
     unusable = Address(socket.AF_INET, ("255.255.255.255", 9))
     with a_listener() as good:
         await assert_leads_to(good, unusable, address_of(good))
+
+
+async def test_addresses_that_failed_are_asked_for_anew() -> None:
+    with a_listener() as good:
+        answers = [[nobody()], [address_of(good)]]
+
+        def look_up(host: str, port: int, deliver: Callable[[Answer], None]) -> None:
+            trio.lowlevel.current_trio_token().run_sync_soon(deliver, answers.pop(0))
+
+        dial = over_sockets(Resolver(look_up))
+        with pytest.raises(ConnectionRefusedError):
+            await dial("provider.test", 443, None)
+        link = await dial("provider.test", 443, None)
+        await link.aclose()
+        assert not answers
 
 
 @needs_proc

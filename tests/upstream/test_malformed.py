@@ -325,3 +325,40 @@ def test_a_garbled_answer_is_whole_or_a_failure_and_raises_nothing(seed: int) ->
         reader = AnswerReader()
         read(reader, [bytes(garbled)])
         assert reader.is_whole or reader.failure is not None, bytes(garbled)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "more", "expected"),
+    [
+        (LINE, b"x: 1\r\n", BAD),
+        (LINE + b"x: ", b"a", BAD),
+        (b"", b"HTTP/1.1 102 Wait\r\n\r\n", BAD),
+        (CHUNKED + b"5;", b"a", CUT),
+        (CHUNKED + b"0\r\nx: ", b"a", CUT),
+        (CHUNKED + b"0\r\n", b"x: 1\r\n", CUT),
+    ],
+)
+def test_what_never_ends_is_given_up_before_it_fills_memory(
+    beginning: bytes, more: bytes, expected: FailureClass
+) -> None:
+    reader = AnswerReader()
+    if beginning:
+        reader.feed(beginning)
+    fed = 0
+    while reader.failure is None:
+        assert fed < 100_000
+        reader.feed(more)
+        fed += len(more)
+    assert reader.failure.kind is expected
+
+
+def test_nothing_can_follow_a_body_that_ended_with_its_connection() -> None:
+    reader = AnswerReader()
+    reader.feed(LINE + b"\r\nhello")
+    assert not reader.is_whole
+    reader.feed_end()
+    assert (reader.take(), reader.is_whole, reader.is_in_step) == (
+        b"hello",
+        True,
+        False,
+    )

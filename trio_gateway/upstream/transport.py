@@ -63,8 +63,6 @@ class PoolTransport(httpx.AsyncBaseTransport):
             if isinstance(answer, Failure):
                 raise _error(answer, request)
             body = _Body(answer, request, read_s)
-            if request.method == "HEAD":  # whose lengths announce nothing
-                await body.aclose()
             return httpx.Response(
                 answer.status, headers=answer.headers, stream=body, request=request
             )
@@ -83,7 +81,7 @@ class _Body(httpx.AsyncByteStream):
         self._stream = stream
         self._request = request
         self._read_s = read_s
-        self._is_empty = request.method == "HEAD"
+        self._is_empty = request.method == "HEAD"  # whatever its length announces
 
     def __aiter__(self) -> Self:
         return self
