@@ -14,7 +14,6 @@ from typing import Final, assert_never
 
 import trio
 
-from trio_gateway.failover.attempts import Attempt
 from trio_gateway.failover.commands import (
     Command,
     Commit,
@@ -55,7 +54,8 @@ from trio_gateway.relay.opening import (
 )
 from trio_gateway.relay.port import Call, Client, Upstream, UpstreamStream, WallClock
 from trio_gateway.relay.pump import Clocks, pump, send_whole
-from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
+from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Shed
+from trio_gateway.relay.recording import Heard, attempt_record, outcome_of
 from trio_gateway.wire.chat import ChatRequest
 
 # Closing only frees what we hold: a TLS goodbye or a peer that stalls must not keep it.
@@ -140,6 +140,7 @@ class Exchange:
         self._running: dict[int, trio.CancelScope] = {}  # attempts before their commit
         self._streams: dict[int, UpstreamStream] = {}  # what must still be closed
         self._opened: dict[int, Winner] = {}
+        self._heard: dict[int, Heard] = {}
         self._winner: Winner | None = None
 
     @property
@@ -153,7 +154,17 @@ class Exchange:
     @property
     def attempts(self) -> tuple[AttemptRecord, ...]:
         """What was tried so far."""
-        return tuple(self._recorded(attempt) for attempt in self._engine.attempts)
+        now = trio.current_time()
+        return tuple(
+            attempt_record(
+                attempt,
+                self._heard.get(attempt.number),
+                admitted_at=self._admission.started_at,
+                commit_by=self._engine.deadlines.precommit_by,
+                now=now,
+            )
+            for attempt in self._engine.attempts
+        )
 
     async def settle(self) -> Winner | Refuse:
         """Try the targets until one reaches its commit point, or none can.
@@ -203,7 +214,12 @@ class Exchange:
         return failure
 
     def conclude(
-        self, *, status: int | None, bytes_out: int = 0, detail: str | None = None
+        self,
+        *,
+        status: int | None,
+        bytes_out: int = 0,
+        detail: str | None = None,
+        shed: Shed | None = None,
     ) -> None:
         """Record the exchange, once: it is over, or is being cancelled.
 
@@ -211,13 +227,17 @@ class Exchange:
             status: what the client was answered; None where it left before.
             bytes_out: how much of a body went out to it.
             detail: why, in one of our own phrases.
+            shed: why it was turned away, where it was.
         """
         if self._engine.state not in (State.OVER, State.NEW):
             self._engine.advance(ClientLeft(), trio.current_time())
             self._relay.deliver_calls()
         admission = self._admission
-        first = self._engine.attempts.winner
-        now = trio.current_time()
+        winner = self._engine.attempts.winner
+        first_token_s = None
+        if winner is not None and winner.opened_at is not None:
+            first_token_s = winner.opened_at - admission.started_at
+        failure = None if winner is None else winner.failure
         self._relay.recorder(
             ExchangeRecord(
                 id=admission.id,
@@ -228,14 +248,16 @@ class Exchange:
                 model=self._route.slug,
                 is_stream=self._request.is_stream,
                 admitted_at=admission.admitted_at,
-                duration_s=now - admission.started_at,
-                first_token_s=self._since(first.opened_at) if first else None,
-                outcome=self._outcome(status),
+                duration_s=trio.current_time() - admission.started_at,
+                first_token_s=first_token_s,
+                outcome=outcome_of(winner, status=status),
                 status=status,
                 target=self.target,
                 attempts=self.attempts,
                 bytes_out=bytes_out,
-                detail=detail or self._detail(),
+                detail=detail or (failure.cause if failure else None),
+                winner=None if winner is None else winner.number,
+                shed=shed,
             )
         )
 
@@ -320,6 +342,7 @@ class Exchange:
         if isinstance(stream, Failure):
             return AttemptFailed(number, stream)
         self._streams[number] = stream
+        self._heard[number] = heard = Heard(trio.current_time(), stream.status)
         if not is_success(stream):
             wall_now = self._relay.wall_clock()
             failure = await read_error(stream, provider, wall_now=wall_now)
@@ -329,6 +352,7 @@ class Exchange:
         if isinstance(body, Failure):
             opening = body
         else:
+            heard.body = body
             opening = await read_opening(
                 body, self._request, provider, self._route.commit, idle_s=dial.idle_s
             )
@@ -362,42 +386,3 @@ class Exchange:
 
     def _random_for(self, actor: str) -> Random:
         return Random(f"{self._relay.seed}/{self._admission.id}/{actor}")
-
-    # Recording
-
-    def _outcome(self, status: int | None) -> Outcome:
-        winner = self._engine.attempts.winner
-        if winner is None:
-            return Outcome.CANCELLED if status is None else Outcome.REFUSED
-        if winner.failure is None:
-            return Outcome.COMPLETED
-        if winner.failure.kind is FailureClass.CANCELLED:
-            return Outcome.CANCELLED
-        return Outcome.INTERRUPTED
-
-    def _detail(self) -> str | None:
-        winner = self._engine.attempts.winner
-        return winner.failure.cause if winner and winner.failure else None
-
-    def _since(self, at: float | None) -> float:
-        now = trio.current_time() if at is None else at
-        return now - self._admission.started_at
-
-    def _recorded(self, attempt: Attempt) -> AttemptRecord:
-        failure = attempt.failure
-        status = None if failure is None else failure.status
-        if self._winner is not None and attempt.number == self._winner.attempt:
-            status = self._winner.stream.status
-        return AttemptRecord(
-            number=attempt.number,
-            target=attempt.target.id,
-            reason=attempt.reason,
-            started_s=self._since(attempt.started_at),
-            ended_s=self._since(attempt.ended_at),
-            opened_s=None
-            if attempt.opened_at is None
-            else self._since(attempt.opened_at),
-            failure=None if failure is None else failure.kind,
-            status=status,
-            cause=None if failure is None else failure.cause,
-        )

@@ -68,12 +68,17 @@ class Body:
     def __init__(self, stream: UpstreamStream, decoder: Decoder | None) -> None:
         self._stream = stream
         self._decoder = decoder
+        self.bytes_in = 0
+        """How much has come, as it came."""
 
     async def receive(self) -> bytes | Failure:
         """As `UpstreamStream.receive`, decoded; the end is `b""` here too."""
         while True:
             data = await self._stream.receive()
-            if self._decoder is None or isinstance(data, Failure):
+            if isinstance(data, Failure):
+                return data
+            self.bytes_in += len(data)
+            if self._decoder is None:
                 return data
             try:
                 if not data:

@@ -19,6 +19,14 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"  # the client left
 
 
+class Shed(StrEnum):
+    """Why we turned an exchange away: too much at once, and no failure of anybody."""
+
+    IN_FLIGHT = "in_flight"  # the gateway holds as many as it may
+    LAG = "lag"  # its event loop falls behind
+    LINE = "line"  # every slot was taken, and the line too long or too slow
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One upstream request. Times are seconds since the exchange was admitted."""
@@ -32,6 +40,10 @@ class AttemptRecord:
     failure: FailureClass | None  # None: it won and was whole
     status: int | None = None
     cause: str | None = None
+    head_s: float | None = None  # when the head of the answer came
+    bytes_in: int | None = None  # of the answer's body; None where none was read
+    in_flight: int = 1  # attempts at the target when this one began, itself included
+    left_s: float | None = None  # from its start until the exchange's commit deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +66,5 @@ class ExchangeRecord:
     attempts: tuple[AttemptRecord, ...]
     bytes_out: int = 0
     detail: str | None = None  # why it was refused or interrupted, one of our phrases
+    winner: int | None = None  # the number of the attempt that committed
+    shed: Shed | None = None  # why it was turned away, if it was for our own sake
