@@ -6,6 +6,7 @@ still look: only a file that is no YAML at all ends it early.
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -42,13 +43,32 @@ def _is_not_asked(_: str) -> None:
     """No file is looked into."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A policy, and the files that it was read from."""
+
+    policy: Policy
+    sources: tuple[Source, ...]
+    document: Document  # as written: nothing in it is expanded
+
+
 def load_policy(
     path: Path,
     *,
     environ: Mapping[str, str],
     why_not_trusted: WhyNotTrusted = _is_not_asked,
 ) -> Policy:
-    """Read a policy file, or all `*.yaml` of a folder as one policy.
+    """Read a policy file, or all `*.yaml` of a folder as one policy; see `load`."""
+    return load(path, environ=environ, why_not_trusted=why_not_trusted).policy
+
+
+def load(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    why_not_trusted: WhyNotTrusted = _is_not_asked,
+) -> Loaded:
+    """Read a policy file, or all `*.yaml` of a folder as one policy, with its sources.
 
     Args:
         path: The file or the folder.
@@ -59,10 +79,8 @@ def load_policy(
         PolicyError: Everything that is wrong, each with place and remedy.
     """
     sources = read_sources(path)
-    written = read_policy(
-        sources, environ=environ, root=str(path), why_not_trusted=why_not_trusted
-    )
-    return resolve(written, revision=_revision(sources))
+    written, document = _read(sources, environ, str(path), why_not_trusted)
+    return Loaded(resolve(written, revision=_revision(sources)), sources, document)
 
 
 def read_sources(path: Path) -> tuple[Source, ...]:
@@ -123,6 +141,17 @@ def read_policy(
     Raises:
         PolicyError: Everything that is wrong, each with place and remedy.
     """
+    written, _ = _read(sources, environ, root, why_not_trusted)
+    return written
+
+
+def _read(
+    sources: Sequence[Source],
+    environ: Mapping[str, str],
+    root: str,
+    why_not_trusted: WhyNotTrusted,
+) -> tuple[PolicySection, Document]:
+    """What the files say, checked and expanded; and as it was written."""
     report = Report()
     parsed = [read_document(file, content) for file, content in sources]
     for _, problems in parsed:
@@ -131,9 +160,9 @@ def read_policy(
     if len(documents) < len(sources):
         report.raise_if_any()  # what it would have defined is unknown
 
-    document, problems = merge(documents, root=root)
+    unexpanded, problems = merge(documents, root=root)
     report.extend(problems)
-    document, missing = expand(document, environ)
+    document, missing = expand(unexpanded, environ)
     written, error = _validated(document)
     if error is not None:
         report.extend(unknown_keys(error, document))
@@ -143,7 +172,7 @@ def read_policy(
     report.extend(check(written, document))
     report.extend(check_files(written, document, why_not_trusted))
     report.raise_if_any()
-    return written
+    return written, unexpanded
 
 
 def _validated(document: Document) -> tuple[PolicySection, ValidationError | None]:

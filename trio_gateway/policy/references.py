@@ -43,6 +43,16 @@ def expand(
     return Document(value, document.places), [*literals, *expansion.problems]
 
 
+def mentioned_files(file: str, content: bytes) -> list[Path]:
+    """Every PATH of a `${file:PATH}` in a policy file, in comments too."""
+    names = (match[1] for match in _PIECE.finditer(content.decode(errors="replace")))
+    return [
+        Path(file).parent / name.removeprefix("file:")
+        for name in dict.fromkeys(names)
+        if name is not None and name.startswith("file:")
+    ]
+
+
 def holds_reference(text: str | None) -> bool:
     """Whether this text, as written, stands for something else."""
     return text is not None and any(m[1] is not None for m in _PIECE.finditer(text))
