@@ -34,6 +34,7 @@ class Authority:
     ca_file: str
     server: ssl.SSLContext
     stranger: ssl.SSLContext  # has a certificate for another name
+    modern: ssl.SSLContext  # would rather speak HTTP/2
 
 
 def an_authority(folder: Path) -> Authority:
@@ -46,10 +47,13 @@ def an_authority(folder: Path) -> Authority:
         ca.issue_cert(*names).configure_cert(context)
         return context
 
+    modern = context("127.0.0.1")
+    modern.set_alpn_protocols(["h2", "http/1.1"])
     return Authority(
         ca_file=str(file),
         server=context(HOST, "127.0.0.1", PROXY),
         stranger=context("elsewhere.test"),
+        modern=modern,
     )
 
 

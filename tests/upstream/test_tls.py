@@ -18,7 +18,7 @@ from tests.upstream.peers import (
     in_memory,
     on_sockets,
 )
-from tests.upstream.test_http import always_ok, kind, pooled, silence, whole
+from tests.upstream.test_http import OK, always_ok, kind, pooled, silence, whole
 from trio_gateway.chaos.network import MemoryNetwork
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.port import Connect
@@ -35,6 +35,23 @@ async def test_a_certificate_of_the_accounts_own_authority_is_accepted(
         for _ in range(2):
             assert await whole(await upstream.open(call)) == b"hello"
         assert place.connections == 1
+
+
+async def test_http_1_is_asked_for_where_a_server_would_rather_speak_2(
+    make: Make, authority: Authority
+) -> None:
+    agreed: list[str | None] = []
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        assert isinstance(peer.stream, trio.SSLStream)
+        agreed.append(peer.stream.selected_alpn_protocol())
+        await peer.send(OK)
+
+    async with on_sockets(serve, trust=authority.modern) as place, make() as upstream:
+        call = a_call(place.base_url, ca_file=authority.ca_file)
+        assert await whole(await upstream.open(call)) == b"hello"
+    assert agreed == ["http/1.1"]
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused(

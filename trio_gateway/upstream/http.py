@@ -32,7 +32,7 @@ from trio_gateway.upstream.network import (
     StaleConnectionError,
     at_once,
     connect_tcp,
-    well_known,
+    trusting,
 )
 from trio_gateway.upstream.proxy import through_proxy
 
@@ -52,10 +52,11 @@ class HttpUpstream:
     ) -> None:
         """Take the seam under all connections: TCP unless told otherwise.
 
-        `trust` is used for the accounts that name no `ca_file`; httpx's own by default.
+        `trust` is for the accounts that name no `ca_file`.
         """
         self._connect = connect_tcp if connect is None else connect
-        self._trust = well_known() if trust is None else trust
+        # Made once, here: it takes some 30 ms, which no exchange should have to wait.
+        self._trust = trusting() if trust is None else trust
         self._pools: dict[_Place, _Pool] = {}
 
     async def open(self, call: Call) -> "HttpStream | Failure":
@@ -327,7 +328,7 @@ class _Transport(httpx.AsyncHTTPTransport):
             OSError: If `ca_file` cannot be read, or holds no certificate.
         """
         if place.ca_file is not None:
-            trust = ssl.create_default_context(cafile=place.ca_file)
+            trust = trusting(place.ca_file)
         if place.proxy is not None:
             connect = through_proxy(connect, place.proxy.reveal, trust)
         # In place of super().__init__(), which makes a pool that knows no seam. The

@@ -38,7 +38,7 @@ from trio_gateway.upstream.dns import Resolver
 from trio_gateway.upstream.failures import NOT_CONNECTED, not_connected
 from trio_gateway.upstream.http import IDLE_CONNECTIONS_MAX, HttpUpstream
 from trio_gateway.upstream.links import Tls
-from trio_gateway.upstream.network import IDLE_S, well_known
+from trio_gateway.upstream.network import IDLE_S, trusting
 from trio_gateway.upstream.request import (
     UNLESS_GIVEN,
     InvalidRequestError,
@@ -74,7 +74,7 @@ class PooledUpstream:
 
     def __init__(self, *, connect: Connect | None = None) -> None:
         """Take the seam under all connections: the kernel's sockets unless told."""
-        self._trust = well_known()
+        self._trust = trusting()
         self._proxied = HttpUpstream(connect=connect, trust=self._trust)
         self._dial = over_streams(connect) if connect else over_sockets(Resolver())
         self._pools: dict[tuple[str, str | None], Pool] = {}
@@ -106,7 +106,7 @@ class PooledUpstream:
         pool = self._pools.get(place)
         if pool is None:
             try:
-                trust = self._trust if ca_file is None else _trusting(ca_file)
+                trust = self._trust if ca_file is None else trusting(ca_file)
             except OSError:
                 return None
             if len(self._pools) >= POOLS_MAX:
@@ -307,14 +307,3 @@ class PooledStream:
             if self._end is None:
                 self._end = _ABANDONED
             await self._pool.release(connection)
-
-
-def _trusting(ca_file: str) -> ssl.SSLContext:
-    """Trust the authorities in a file, and nobody else.
-
-    Raises:
-        OSError: If it cannot be read, or holds no certificate.
-    """
-    trust = ssl.create_default_context(cafile=ca_file)
-    trust.set_alpn_protocols(["http/1.1"])
-    return trust
