@@ -32,7 +32,7 @@ from trio_gateway.relay.record import ExchangeRecord, Outcome
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.server import Server
 from trio_gateway.telemetry.metrics import Metrics
-from trio_gateway.upstream.http import HttpUpstream
+from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_app
 from trio_gateway.web.gateway import Gateway
 
@@ -52,7 +52,7 @@ class Town:
 
     network: MemoryNetwork
     server: Server
-    upstream: HttpUpstream
+    upstream: PooledUpstream
     providers: Mapping[str, SimulatedProvider]
     records: list[ExchangeRecord]
     over_at: dict[str, float]  # by the client's request id
@@ -92,7 +92,7 @@ async def found_town(
     names = [targets] if targets == "hole" else list(targets)
     route = a_route([a_target(name) for name in names], retry=waits)
     policy = a_policy(route)
-    upstream = HttpUpstream(connect=network.connect)
+    upstream = PooledUpstream(connect=network.connect)
     relay = Relay(
         upstream=upstream, fleet=Fleet(), recorder=record, wall_clock=lambda: 0.0
     )

@@ -38,8 +38,8 @@ from trio_gateway.relay.port import Connect
 from trio_gateway.relay.record import ExchangeRecord
 from trio_gateway.serving.process import Shutdown, Site, serve
 from trio_gateway.telemetry.metrics import Metrics
-from trio_gateway.upstream.http import HttpUpstream
 from trio_gateway.upstream.network import connect_tcp
+from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_app
 from trio_gateway.web.gateway import Gateway
 
@@ -58,7 +58,7 @@ class OpenGateway:
     """A gateway that listens, and all that can be seen of it."""
 
     port: int
-    upstream: HttpUpstream
+    upstream: PooledUpstream
     providers: Mapping[str, SimulatedProvider]
     records: list[ExchangeRecord] = field(default_factory=list)
     # By the client's request id: how often it reached the app, and when it was over.
@@ -110,7 +110,9 @@ async def run_gateway(
             listeners = await open_sockets("127.0.0.1", 0)
             await nursery.start(provider.serve, listeners)
             ports[name] = port_of(listeners[0])
-        async with HttpUpstream(connect=connect or connect_by_name(ports)) as upstream:
+        async with PooledUpstream(
+            connect=connect or connect_by_name(ports)
+        ) as upstream:
             opened = OpenGateway(0, upstream, providers)
             metrics = Metrics(slugs=policy.routes)
             relay = Relay(

@@ -33,7 +33,7 @@ from trio_gateway.policy.route import Policy
 from trio_gateway.relay.exchange import Relay
 from trio_gateway.serving.process import Shutdown, Site, serve
 from trio_gateway.telemetry.metrics import Metrics
-from trio_gateway.upstream.http import HttpUpstream
+from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_app
 from trio_gateway.web.gateway import Gateway
 
@@ -179,7 +179,7 @@ async def _measure(clients: int, seed: int) -> Departures:
     async with trio.open_nursery() as nursery:
         listeners = await open_sockets("127.0.0.1", 0)
         await nursery.start(provider.serve, listeners)
-        async with HttpUpstream() as upstream:
+        async with PooledUpstream() as upstream:
             gateway = _gateway(_policy(port_of(listeners[0])), upstream)
             site = Site(create_app(gateway), ["127.0.0.1:0"])
             start = partial(serve, [site], shutdown=Shutdown())
@@ -199,7 +199,7 @@ def _policy(port: int) -> Policy:
     return resolve(read_policy(sources, environ=environ, root="bench"), revision="")
 
 
-def _gateway(policy: Policy, upstream: HttpUpstream) -> Gateway:
+def _gateway(policy: Policy, upstream: PooledUpstream) -> Gateway:
     relay = Relay(
         upstream=upstream,
         fleet=Fleet(),

@@ -31,7 +31,7 @@ from trio_gateway.telemetry.log import Level, event_line, exchange_line, exchang
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.telemetry.recorder import Recorder
 from trio_gateway.telemetry.writer import LineWriter, dropped_text
-from trio_gateway.upstream.http import HttpUpstream
+from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_admin_app, create_app
 from trio_gateway.web.gateway import Gateway
 
@@ -191,7 +191,7 @@ class House:
 
     async def serve(self) -> int:
         """Serve until told to end; return the exit code."""
-        async with HttpUpstream() as upstream:
+        async with PooledUpstream() as upstream:
             relay = Relay(
                 upstream=upstream,
                 fleet=Fleet(),
