@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from tests.factories import (
     a_policy,
     a_route,
+    a_target,
     an_access_key,
     with_timeouts,
 )
@@ -22,7 +23,7 @@ from tests.web.house import BEARER, FIRST_ID, JSON, WALL, Visitor, a_house
 from trio_gateway.chaos.script import Refusal, Script, Send
 from trio_gateway.policy.route import Patience
 from trio_gateway.relay.port import Call
-from trio_gateway.relay.record import Outcome
+from trio_gateway.relay.record import Outcome, Shed
 
 
 def an_error(
@@ -270,11 +271,53 @@ async def test_more_exchanges_than_the_gateway_takes(autojump_clock: MockClock) 
         await trio.sleep(1.0)
         visitor = await house.chat()
         assert visitor.field("x-request-id") != FIRST_ID
-        assert visitor.json == UNAVAILABLE
-        assert visitor.field("retry-after") == "1"
+        assert visitor.json == BUSY
+        assert visitor.field("retry-after") in ("2", "3")
         assert visitor.field("x-should-retry") == "true"
 
     assert (await house.chat()).status == 200
+    (turned_away, *_) = house.records
+    assert turned_away.shed is Shed.IN_FLIGHT
+
+
+async def test_a_gateway_whose_loop_falls_behind_turns_some_away(
+    autojump_clock: MockClock,
+) -> None:
+    house = a_house(a=[a_body()] * 200)
+    shedder = house.gateway.shedder
+    for tenth in range(1, 51):
+        shedder.note(0.2, tenth / 10)
+    share = shedder.share
+    assert 0.2 <= share <= 0.8
+
+    visitors = [await house.chat() for _ in range(200)]
+
+    refused = [visitor for visitor in visitors if visitor.status == 503]
+    assert abs(len(refused) / 200 - share) < 0.1
+    for visitor in refused:
+        assert visitor.json == BUSY
+        assert visitor.field("x-should-retry") == "true"
+        assert 2 <= int(visitor.field("retry-after") or 0) <= 15
+    shed = [record for record in house.records if record.shed is Shed.LAG]
+    assert len(shed) == len(refused)
+    assert len(house.records) == 200
+
+
+async def test_a_line_that_is_too_slow_is_told_apart_from_failures(
+    autojump_clock: MockClock,
+) -> None:
+    target = a_target("a", max_concurrency=1)
+    policy = a_policy(a_route([target]))
+    house = a_house(policy, a=[Refusal.SILENCE])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.chat)
+        await trio.sleep(1.0)
+        visitor = await house.chat()
+
+    assert visitor.status == 503
+    assert visitor.json == UNAVAILABLE
+    assert [record.shed for record in house.records] == [Shed.LINE, None]
 
 
 # From inside
@@ -284,6 +327,7 @@ def told(target: str, failure: str, status: int | None, ms: int = 0) -> object:
     return {"target": target, "class": failure, "status": status, "milliseconds": ms}
 
 
+BUSY = an_error("unavailable", "The gateway is busy", "api_error", {"attempts": []})
 UNAVAILABLE = an_error(
     "unavailable", "No target can be tried now", "api_error", {"attempts": []}
 )

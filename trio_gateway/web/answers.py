@@ -19,8 +19,8 @@ from trio_gateway.wire.errors import error_body
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# A slug that is longer is nobody's, and neither an answer nor a record is to be filled.
-_SLUG_CHARS_MAX: Final = 200
+# A name that is longer is nobody's, and neither an answer nor a record is to be filled.
+_NAME_CHARS_MAX: Final = 200
 
 # Some of OpenAI's clients choose their exception by `type`. Where it is not listed, it
 # is the client's error below 500, and ours from there on.
@@ -81,8 +81,7 @@ def wrong_request(error: RequestError) -> Answer:
         case RequestErrorKind.BLANK:
             return bad_request(error.details)
         case RequestErrorKind.UNREADABLE:
-            message = "Failed to parse data"
-            return _error(422, "bad_request", message, details=error.details)
+            return wrong_value(error.details)
         case _:
             assert_never(error.kind)
 
@@ -121,6 +120,18 @@ def unsupported_media_type() -> Answer:
     )
 
 
+def wrong_value(details: Mapping[str, str]) -> Answer:
+    """A body that is no JSON, or whose fields have other values than they may."""
+    message = "Failed to parse data"
+    return _error(422, "bad_request", message, details=details)
+
+
+def unknown_target(target_id: str, near: Sequence[str]) -> Answer:
+    """There is no such target; `near` are some that look like it."""
+    details = {"target": shortened(target_id), "near": list(near)}
+    return _error(404, "not_found", "Target not found", details=details)
+
+
 def payload_too_large(limit_bytes: int) -> Answer:
     """The body is too large; the rest of it will not be read."""
     return _error(
@@ -146,6 +157,18 @@ def body_too_slow() -> Answer:
 def draining() -> Answer:
     """What `/readyz` says while the process is ending."""
     return _error(503, "unavailable", "Draining", is_retry_welcome=True)
+
+
+def shed(retry_after_s: float) -> Answer:
+    """There is too much at once; nothing was done with the request."""
+    return _error(
+        503,
+        "unavailable",
+        "The gateway is busy",
+        details={"attempts": []},
+        headers=_retry_after(retry_after_s),
+        is_retry_welcome=True,
+    )
 
 
 def internal_error() -> Answer:
@@ -181,9 +204,9 @@ def identity(
     )
 
 
-def shortened(slug: str) -> str:
-    """A slug that a client asked for, fit to be repeated."""
-    return slug[:_SLUG_CHARS_MAX]
+def shortened(name: str) -> str:
+    """A name that somebody asked for, fit to be repeated."""
+    return name[:_NAME_CHARS_MAX]
 
 
 def _passed_on(failure: Failure, details: object) -> Answer:

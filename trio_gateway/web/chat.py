@@ -13,11 +13,11 @@ from typing import Final
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
-from trio_gateway.failover.commands import Refuse
-from trio_gateway.failover.refusal import nothing_sent
+from trio_gateway.failover.commands import RefusalKind, Refuse
 from trio_gateway.policy.route import AccessKey, Route
 from trio_gateway.relay.exchange import Exchange, Winner
 from trio_gateway.relay.opening import ReadyAnswer
+from trio_gateway.relay.record import Shed
 from trio_gateway.web import answers
 from trio_gateway.web.answers import Answer, Headers
 from trio_gateway.web.body import Reply
@@ -67,6 +67,7 @@ class _Chat:
         self._visit = Visit.begin(gateway, headers)
         self._key: AccessKey | None = None
         self._request: ChatRequest | None = None
+        self._shed: Shed | None = None
 
     async def serve(self) -> None:
         key = key_of(
@@ -112,10 +113,21 @@ class _Chat:
         length = header(self._visit.headers, b"content-length") or b""
         if length.isdigit() and int(length) > limit:
             return answers.payload_too_large(limit)
-        if self._gateway.is_full:
-            dice = Random(f"{self._gateway.relay.seed}/{self._visit.id}/door")
-            return answers.refused(nothing_sent(dice), ())
-        return None
+        return self._judge_crowd()
+
+    def _judge_crowd(self) -> Answer | None:
+        """Turn the request away if there is too much at once, before its body comes."""
+        gateway, shedder = self._gateway, self._gateway.shedder
+        if not (gateway.is_full or shedder.share):
+            return None
+        dice = Random(f"{gateway.relay.seed}/{self._visit.id}/door")
+        if gateway.is_full:
+            self._shed = Shed.IN_FLIGHT
+        elif shedder.should_shed(dice.random()):
+            self._shed = Shed.LAG
+        else:
+            return None
+        return answers.shed(shedder.retry_after_s(dice.random()))
 
     async def _read_body(self) -> bytes | Answer | None:
         """Read all of the body; None if the client left before."""
@@ -154,6 +166,7 @@ class _Chat:
                 detail=detail,
                 key=self._key,
                 request=self._request,
+                shed=self._shed,
                 now=trio.current_time(),
             )
         )
@@ -170,7 +183,7 @@ class _Chat:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, nursery.cancel_scope)
-                detail = await self._answer(exchange, request)
+                detail = await self._answer(exchange, route, request)
                 nursery.cancel_scope.cancel()
         finally:
             try:
@@ -178,6 +191,7 @@ class _Chat:
                     status=self._reply.status,
                     bytes_out=self._reply.bytes_out,
                     detail=detail,
+                    shed=self._shed,
                 )
             finally:
                 await exchange.aclose()
@@ -189,11 +203,15 @@ class _Chat:
         if not self._reply.is_ending:
             scope.cancel()
 
-    async def _answer(self, exchange: Exchange, request: ChatRequest) -> str | None:
+    async def _answer(
+        self, exchange: Exchange, route: Route, request: ChatRequest
+    ) -> str | None:
         """Settle and deliver; return why it was refused, in one of our own phrases."""
         try:
             match await exchange.settle():
                 case Refuse() as refuse:
+                    if refuse.kind is RefusalKind.UNAVAILABLE and self._is_full(route):
+                        self._shed = Shed.LINE
                     answer = answers.refused(refuse, exchange.attempts)
                 case Winner() as winner:
                     await self._deliver(exchange, winner, request)
@@ -205,6 +223,9 @@ class _Chat:
                 return answer.detail
         await self._reply.refuse(answer, self._identity(exchange))
         return answer.detail
+
+    def _is_full(self, route: Route) -> bool:
+        return self._gateway.relay.fleet.is_full(route, trio.current_time())
 
     async def _deliver(
         self, exchange: Exchange, winner: Winner, request: ChatRequest

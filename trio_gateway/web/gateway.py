@@ -2,12 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import trio
 
 from trio_gateway.access.keys import Keyring
+from trio_gateway.failover.limiter import LagShedder
+from trio_gateway.failover.view import FleetView, describe
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.exchange import Relay
 from trio_gateway.telemetry.metrics import Metrics
+
+
+def _nowhere(_: str) -> None:
+    """Nobody reads the log."""
+
+
+def _on_time() -> LagShedder:
+    """A shedder of a loop that nobody watches."""
+    return LagShedder(0.0)
 
 
 @dataclass(slots=True)
@@ -23,6 +36,8 @@ class Gateway:
         relay: what all exchanges share.
         metrics: what is counted; `/metrics` shows it.
         new_id: makes a UUID.
+        shedder: told how late the event loop is, says whom to turn away.
+        write: takes a line of the log, and does not block.
         is_ready: what `/readyz` says; no longer so once we drain.
     """
 
@@ -31,6 +46,8 @@ class Gateway:
     relay: Relay
     metrics: Metrics
     new_id: Callable[[], str]
+    shedder: LagShedder = field(default_factory=_on_time)
+    write: Callable[[str], None] = _nowhere
     is_ready: bool = True
     in_flight: int = 0
 
@@ -38,6 +55,11 @@ class Gateway:
     def is_full(self) -> bool:
         """Whether no more exchanges may come in now."""
         return self.in_flight >= self.policy.gateway.max_in_flight
+
+    def view(self) -> FleetView:
+        """How the targets and models of the policy are now."""
+        routes = self.policy.routes.values()
+        return describe(self.relay.fleet, routes, trio.current_time())
 
     @contextmanager
     def one_more_in_flight(self) -> Iterator[None]:

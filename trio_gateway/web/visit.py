@@ -6,7 +6,7 @@ import trio
 
 from trio_gateway.policy.route import AccessKey
 from trio_gateway.relay.admission import Admission
-from trio_gateway.relay.record import ExchangeRecord, Outcome
+from trio_gateway.relay.record import ExchangeRecord, Outcome, Shed
 from trio_gateway.web.answers import Headers, shortened
 from trio_gateway.web.gateway import Gateway
 from trio_gateway.wire.chat import ChatRequest
@@ -64,6 +64,7 @@ class Visit:
         detail: str | None,
         key: AccessKey | None,
         request: ChatRequest | None,
+        shed: Shed | None,
         now: float,
     ) -> ExchangeRecord:
         """Return the record of a request for which no exchange began.
@@ -73,6 +74,7 @@ class Visit:
             detail: why, in one of our own phrases.
             key: its access key, as far as it is known.
             request: what it asked for, as far as it is known.
+            shed: why it was turned away, if it was for our own sake.
             now: Trio's clock.
         """
         return ExchangeRecord(
@@ -91,4 +93,5 @@ class Visit:
             target=None,
             attempts=(),
             detail=detail,
+            shed=shed,
         )
