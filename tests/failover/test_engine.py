@@ -356,3 +356,17 @@ def test_an_overloaded_provider_is_its_failure_not_our_rate_limit() -> None:
     refuse = refusal_of(engine.advance(AttemptFailed(2, overloaded), 0.2))
 
     assert refuse.kind is RefusalKind.UPSTREAM_FAILED
+
+
+def test_whoever_waited_for_one_target_in_vain_fails_over_to_the_next() -> None:
+    fleet, route = Fleet(), a_route("ab", same_target=1)
+    engine, other = an_engine(route, fleet=fleet), an_engine(route, fleet=fleet)
+    engine.start(0.0)
+    (wake,) = engine.advance(AttemptFailed(1, SICK), 0.1)
+    other.start(0.1)
+    other.advance(AttemptFailed(1, throttled(40.0)), 0.1)
+
+    assert isinstance(wake, WakeAt)
+    dial = dial_of(engine.advance(TimeCame(), wake.at))
+
+    assert (dial.target.id, dial.reason) == ("b/m", Reason.FAILOVER)

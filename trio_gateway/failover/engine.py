@@ -321,7 +321,8 @@ class Engine:
         if wait.target in self._next:
             self._next.remove(wait.target)  # it had its chance
         failures = self.attempts.failures()
-        return self._go_on(wait.reason, failures[-1] if failures else None, now)
+        reason = Reason.FAILOVER if self.attempts else Reason.FIRST
+        return self._go_on(reason, failures[-1] if failures else None, now)
 
     # When?
 
