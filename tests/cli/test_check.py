@@ -1,5 +1,6 @@
 """`trio-gateway check`: valid is 0, a refused policy 1, wrong usage 2."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,64 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, ["check", *arguments])
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
+
+
+def test_a_valid_policy_is_judged() -> None:
+    path = str(POLICIES / "two-providers.yaml")
+    result = CliRunner(env=SECRETS).invoke(main, ["check", path])
+    assert "a first token or an error within 45s, the end within 600s" in result.stdout
+    assert "groq      llama-3.3-70b goes on elsewhere\n" in result.stdout
+    assert result.stdout.endswith("\nno warnings\n")
+
+
+ALONE = """\
+version: 1
+providers: {a: {base_url: "https://a.test/v1"}}
+access_keys: [{name: app, key: "${APP_KEY}"}]
+models:
+  chat: {targets: [{provider: a, model: x}]}
+"""
+
+
+def test_a_warning_has_place_reason_remedy_and_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "alone.yaml"
+    path.write_text(ALONE)
+    result = CliRunner(env=SECRETS).invoke(main, ["check", str(path)])
+    assert result.exit_code == 0
+    assert f"{path}:5:10: models.chat.targets: there is one target" in result.stdout
+    assert (
+        "Add a second one, best of another provider. [single-target]\n1 warning\n"
+        in (result.stdout)
+    )
+    assert "  a  chat cannot be answered\n" in result.stdout
+
+
+def test_strict_says_no_to_warnings_that_no_comment_silences(tmp_path: Path) -> None:
+    path = tmp_path / "alone.yaml"
+    path.write_text(ALONE)
+    strict = ["check", "--strict", str(path)]
+    assert CliRunner(env=SECRETS).invoke(main, strict).exit_code == 1
+    path.write_text("# trio-gateway: ignore=single-target\n" + ALONE)
+    result = CliRunner(env=SECRETS).invoke(main, strict)
+    assert result.exit_code == 0
+    assert "no warnings, 1 silenced" in result.stdout
+
+
+def test_programs_get_one_object(tmp_path: Path) -> None:
+    path = tmp_path / "alone.yaml"
+    path.write_text(ALONE)
+    result = CliRunner(env=SECRETS).invoke(main, ["check", "--json", str(path)])
+    said = json.loads(result.stdout)
+    assert said["valid"] is True
+    assert said["models"]["chat"]["attempts"] == 2
+    assert said["losses"] == [{"provider": "a", "lost": ["chat"], "on_others": []}]
+    (warning,) = said["warnings"]
+    assert (warning["lint"], warning["line"]) == ("single-target", 5)
+
+    path.write_text(WRONG)
+    result = CliRunner().invoke(main, ["check", "--json", str(path)])
+    assert result.exit_code == 1
+    said = json.loads(result.stdout)
+    assert said["valid"] is False
+    assert {problem["line"] for problem in said["problems"]} >= {2, 3}
+    assert "sk-literal" not in result.output
