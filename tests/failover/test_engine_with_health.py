@@ -379,6 +379,17 @@ def test_where_all_are_full_one_waits_and_is_called_when_a_slot_is_free() -> Non
     assert dial_of(second.advance(Called(), 1.0)).target.id == "a/m"
 
 
+def test_a_well_but_full_target_is_waited_for_rather_than_a_broken_one_tried() -> None:
+    house = limited(targets="ab")
+    broken = house.fleet.health(house.route.targets[1], 0.0).breaker
+    for _ in range(5):
+        broken.failed(0.0, broken.sent(), "scripted")
+    house.an_exchange().start(0.1)
+
+    waiting = house.an_exchange()
+    assert dials_in(waiting.start(0.1)) == 0
+
+
 def test_one_who_leaves_the_line_passes_its_slot_on() -> None:
     house = limited()
     first, second, third = (house.an_exchange() for _ in range(3))

@@ -216,23 +216,23 @@ class Engine:
         if self._next and failure is not None and not is_useful:
             return self._refuse(failure, now, out_of_time=True)
         target = self._choice(now)
-        if target is not None:
-            return self._dial(target, reason, now)
-        if self._wait_for_any(reason, now):
-            return ()
-        return self._refuse(failure, now)
+        if target is None:
+            if self._wait_for_any(reason, now):
+                return ()
+            target = self._choice(now, in_despair=True)
+        if target is None:
+            return self._refuse(failure, now)
+        return self._dial(target, reason, now)
 
-    def _choice(self, now: float, *, is_voluntary: bool = False) -> Target | None:
+    def _choice(self, now: float, *, in_despair: bool = False) -> Target | None:
         """The first target that may be dialled now.
 
-        One that is known not to work is tried once in despair, as a second time would
-        feed an outage, and never beside another or by choice.
+        One that is known not to work is tried in despair alone, when nobody else can
+        be tried or waited for; and once, as a second time would feed an outage.
         """
-        is_spared = is_voluntary or self.attempts.has_despaired
+        is_spared = not in_despair or self.attempts.has_despaired
         for target in self._next:
-            if self._fleet.is_last_resort(target, now) and (
-                is_spared or self.attempts.live()
-            ):
+            if is_spared and self._fleet.is_last_resort(target, now):
                 continue
             denied = self._why_not(target, now)
             if denied is None:
@@ -381,7 +381,7 @@ class Engine:
         whole = self._kind.commits_whole
         if not may_overlap(self._route, self._wish, ends, commits_whole=whole):
             return ()
-        return self._double(Reason.OVERLAP, self._choice(now, is_voluntary=True), now)
+        return self._double(Reason.OVERLAP, self._choice(now), now)
 
     def _double(
         self, reason: Reason, target: Target | None, now: float
@@ -431,8 +431,13 @@ class Engine:
         if not self._fleet.are_well(self._route, now):
             return ()
         domain = live[0].target.account.failure_domain
-        others = [t for t in self._next if t.account.failure_domain != domain]
-        target = others[0] if others else self._choice(now, is_voluntary=True)
+        elsewhere = [
+            target
+            for target in self._next
+            if target.account.failure_domain != domain
+            and self._why_not(target, now) is None
+        ]
+        target = elsewhere[0] if elsewhere else self._choice(now)
         return self._double(Reason.HEDGE, target, now)
 
     # Attempts

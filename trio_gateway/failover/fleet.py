@@ -15,6 +15,7 @@ its own network included. State is lost with it, and begins closed and trusting.
 
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -146,6 +147,27 @@ class Fleet:
             soonest_s=min(known) if known else None,
         )
 
+    def shadow(self, route: Route, now: float) -> "Fleet":
+        """A copy to rehearse on, as far as one route goes; nobody waits in it."""
+        twin = copy(self)
+        targets = (*route.targets, *route.context_chain)
+        healths = {target.id: self.health(target, now) for target in targets}
+        parts: dict[str, object] = {
+            "_random": Random("shadow"),
+            "_healths": {name: health.shadow() for name, health in healths.items()},
+            "_accounts": {t.account.name: self.account(t.account) for t in targets},
+            "_routes": {route.slug: self.budgets(route)},
+            "_lines": {},
+            "_granted": {},
+            "calls": deque(),
+            "passed_over": Counter(),
+        }
+        for name, part in parts.items():
+            setattr(twin, name, part)
+        for name in ("_accounts", "_routes", "_domains", "_opened_at"):
+            setattr(twin, name, deepcopy(getattr(twin, name)))
+        return twin
+
     # Another policy
 
     def adopt(self, policy: Policy, now: float) -> None:
@@ -169,6 +191,9 @@ class Fleet:
         succession.adopt_routes(self._routes, policy)
         succession.adopt_domains(self._domains, policy, moved)
         succession.forget_openings(self._opened_at, self._healths)
+        for target_id, denied in tuple(self.passed_over):
+            if target_id not in self._healths:
+                del self.passed_over[target_id, denied]
 
     # Exchanges
 

@@ -12,6 +12,7 @@ which. A failure is news for the breaker only where it is the target's fault:
 """
 
 from collections.abc import Container, Hashable, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -147,6 +148,14 @@ class Health:
             and not self.cooldown.is_active(now)
             and not self.is_disabled(now)
         )
+
+    def shadow(self) -> "Health":
+        """A copy on which nothing is under way: its news do not come back here."""
+        twin = copy(self)
+        twin.waiting = set()
+        for name in ("breaker", "cooldown", "budget", "limiter", "estimate", "_speeds"):
+            setattr(twin, name, deepcopy(getattr(self, name)))
+        return twin
 
     # Another policy
 

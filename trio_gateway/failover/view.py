@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from trio_gateway.failover.breaker import BreakerView
 from trio_gateway.failover.cooldown import Disabled
-from trio_gateway.failover.fleet import Fleet
+from trio_gateway.failover.fleet import Denied, Fleet
 from trio_gateway.failover.health import Health, Kind, Speed, written_limits
 from trio_gateway.failover.quantile import PROMPT_BUCKETS
 from trio_gateway.policy.route import Patience, Route, Target
@@ -88,6 +88,7 @@ class TargetView:
     account: str
     account_load: Load
     tokens: float  # of its destination budget
+    passed_over: tuple[tuple[Denied, int], ...]  # how often it was not dialled, and why
     speeds: tuple[SpeedView, ...]
 
 
@@ -169,6 +170,11 @@ def _target_view(fleet: Fleet, users: Users, now: float) -> TargetView:
         account=target.account.name,
         account_load=Load(account.limiter.in_flight, account.limiter.limit(now)),
         tokens=health.budget.tokens,
+        passed_over=tuple(
+            (denied, count)
+            for denied in Denied
+            if (count := fleet.passed_over[target.id, denied])
+        ),
         speeds=tuple(
             _speed_view(users, kind, speed, now)
             for kind, speed in sorted(health.speeds.items(), key=_by_kind)
