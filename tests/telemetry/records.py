@@ -17,6 +17,9 @@ FAILED = AttemptRecord(
     failure=FailureClass.SERVER_ERROR,
     status=503,
     cause="status 503",
+    head_s=0.0145,
+    in_flight=3,
+    left_s=45.0,
 )
 WON = AttemptRecord(
     number=2,
@@ -27,6 +30,9 @@ WON = AttemptRecord(
     opened_s=0.215,
     failure=None,
     status=200,
+    head_s=0.115,
+    bytes_in=4500,
+    left_s=44.986,
 )
 COMPLETED = ExchangeRecord(
     id="6f1c3a52-7c80-4d0e-9d2f-0f2f6a3a0001",
@@ -44,6 +50,7 @@ COMPLETED = ExchangeRecord(
     target="steady/demo",
     attempts=(FAILED, WON),
     bytes_out=4321,
+    winner=2,
 )
 
 

@@ -25,11 +25,14 @@ def test_a_line_tells_the_whole_exchange_in_a_stable_order() -> None:
         '"key_name":"support-bot","org":"acme","project":"support",'
         '"model":"demo-chat","stream":true,"outcome":"completed","status":200,'
         '"target":"steady/demo","ms":312.0,"first_token_ms":216.0,"bytes_out":4321,'
-        '"attempts":['
+        '"winner":2,"attempts":['
         '{"number":1,"target":"flaky/demo","reason":"first","class":"server_error",'
-        '"status":503,"ms":14.0,"cause":"status 503"},'
+        '"status":503,"at_ms":1.0,"ms":14.0,"head_ms":13.5,"commit_ms":null,'
+        '"left_ms":45000.0,"bytes_in":null,"in_flight":3,"cause":"status 503"},'
         '{"number":2,"target":"steady/demo","reason":"failover","class":"ok",'
-        '"status":200,"ms":296.8,"cause":null}],"detail":null}'
+        '"status":200,"at_ms":15.0,"ms":296.8,"head_ms":100.0,"commit_ms":200.0,'
+        '"left_ms":44986.0,"bytes_in":4500,"in_flight":1,"cause":null}],'
+        '"shed":null,"detail":null}'
     )
 
 

@@ -1,16 +1,29 @@
 from dataclasses import replace
+from random import Random
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.factories import a_route
 from tests.telemetry.records import COMPLETED, FAILED, WON, a_record
+from trio_gateway.failover.commands import Reason
+from trio_gateway.failover.cooldown import Disabled
 from trio_gateway.failover.failures import FailureClass
-from trio_gateway.relay.record import Outcome
+from trio_gateway.failover.fleet import Denied, Fleet
+from trio_gateway.failover.health import Kind
+from trio_gateway.failover.view import describe
+from trio_gateway.relay.record import Outcome, Shed
 from trio_gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+
+KIND = Kind(commits_whole=False, prompt_bucket=0)
 
 
 def read(metrics: Metrics, name: str, **labels: str) -> float | None:
-    for family in text_string_to_metric_families(metrics.render().decode()):
+    return sample(metrics.render(), name, labels)
+
+
+def sample(rendered: bytes, name: str, labels: dict[str, str]) -> float | None:
+    for family in text_string_to_metric_families(rendered.decode()):
         for sample in family.samples:
             if sample.name == f"trio_gateway_{name}" and sample.labels == labels:
                 return sample.value
@@ -116,6 +129,59 @@ def test_what_goes_on_is_gauged(metrics: Metrics) -> None:
     metrics.exchange_ended()
     assert read(metrics, "in_flight") == 1
     assert read(metrics, "open_streams") == 0
+
+
+def test_an_attempt_beside_another_has_won_or_lost(metrics: Metrics) -> None:
+    late = replace(FAILED, failure=FailureClass.CANCELLED, status=None)
+    beside = replace(WON, reason=Reason.OVERLAP)
+    metrics.observe(a_record(attempts=(late, beside)))
+    metrics.observe(a_record(attempts=(WON, replace(late, reason=Reason.HEDGE))))
+
+    assert read(metrics, "extra_attempts_total", reason="overlap", result="won") == 1
+    assert read(metrics, "extra_attempts_total", reason="hedge", result="lost") == 1
+    assert (
+        read(metrics, "extra_attempts_total", reason="failover", result="won") is None
+    )
+
+
+def test_what_was_shed_is_counted_by_its_reason(metrics: Metrics) -> None:
+    metrics.observe(a_record(status=503, outcome=Outcome.REFUSED, shed=Shed.LAG))
+    metrics.observe(a_record(status=503, outcome=Outcome.REFUSED))
+
+    assert read(metrics, "shed_total", reason="lag") == 1
+    by = {"model": "demo-chat", "outcome": "refused", "status": "503"}
+    assert read(metrics, "exchanges_total", **by) == 2
+
+
+def test_the_loops_lateness_is_told_with_what_follows(metrics: Metrics) -> None:
+    metrics.loop_was_late(0.15, shed_share=0.2)
+
+    assert read(metrics, "loop_lag_seconds_bucket", le="0.1") == 0
+    assert read(metrics, "loop_lag_seconds_bucket", le="0.2") == 1
+    assert read(metrics, "shed_share") == 0.2
+
+
+def test_the_fleet_is_told_as_it_is_when_read(metrics: Metrics) -> None:
+    route, fleet = a_route("ab"), Fleet(Random("metrics"))
+    first, second = route.targets
+    fleet.disable(first, Disabled.OPERATOR, 1.0)
+    fleet.dial(route, second, Reason.FIRST, KIND, ticket="x", now=2.0)
+    fleet.budgets(route).retries.try_withdraw(3.0, cost=1000.0)
+    fleet.passed_over["a/m", Denied.DISABLED] += 3
+
+    def read_now(name: str, **labels: str) -> float | None:
+        return sample(metrics.render(describe(fleet, [route], 4.0)), name, labels)
+
+    assert read_now("target_state", target="a/m", state="disabled") == 1
+    assert read_now("target_state", target="a/m", state="closed") == 0
+    assert read_now("target_state", target="b/m", state="closed") == 1
+    assert read_now("target_in_flight", target="b/m") == 1
+    assert read_now("target_waiting", target="b/m") == 0
+    assert read_now("target_budget_tokens", target="b/m") == 20
+    assert read_now("target_passed_over_total", target="a/m", why="disabled") == 3
+    assert read_now("budget_denied_total", model="chat", budget="retry") == 1
+    assert read_now("budget_denied_total", model="chat", budget="extra") == 0
+    assert read(metrics, "target_in_flight", target="b/m") is None
 
 
 def test_dropped_log_lines_are_asked_for_when_read() -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 from quart_trio import QuartTrio
+from trio.testing import MockClock
 
-from tests.relay.driver import a_body
+from tests.relay.driver import SICK, a_body
 from tests.web.house import Fields, House, Visitor, a_house
 from trio_gateway.policy.route import Secret
 from trio_gateway.web.app import create_admin_app
@@ -39,6 +40,18 @@ async def test_metrics_show_what_was_counted() -> None:
     assert counted in visitor.received
 
 
+async def test_metrics_show_how_the_targets_are(autojump_clock: MockClock) -> None:
+    house = a_house(a=[SICK] * 5, b=[a_body()] * 5)
+    for _ in range(5):
+        await house.chat()
+
+    visitor = await get(an_admin_app(house), "/metrics")
+
+    assert b'target_state{state="open",target="a/m"} 1.0' in visitor.received
+    assert b'target_state{state="closed",target="a/m"} 0.0' in visitor.received
+    assert b'target_state{state="closed",target="b/m"} 1.0' in visitor.received
+
+
 async def test_health_is_here_too() -> None:
     house = a_house()
     app = an_admin_app(house)
@@ -55,7 +68,13 @@ async def test_clients_paths_are_not_here() -> None:
     assert visitor.status == 404
     assert isinstance(visitor.json, dict)
     assert visitor.json["error"]["details"] == {
-        "allowed": ["/livez", "/metrics", "/readyz"]
+        "allowed": [
+            "/admin/targets",
+            "/admin/targets/{target_id}",
+            "/livez",
+            "/metrics",
+            "/readyz",
+        ]
     }
 
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,12 @@ from trio_gateway.cli.demo import explain, start_providers
 from trio_gateway.cli.logs import LineLog
 from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.failover.fleet import Fleet
+from trio_gateway.failover.limiter import LagShedder
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.relay.exchange import Relay
+from trio_gateway.relay.lag import watch_lag
 from trio_gateway.relay.record import ExchangeRecord
 from trio_gateway.serving.process import Addresses, BindError, Drain, Site, run
 from trio_gateway.telemetry.attention import Attention
@@ -204,9 +207,12 @@ class House:
                 relay=relay,
                 metrics=self.metrics,
                 new_id=lambda: str(uuid.uuid4()),
+                shedder=LagShedder(trio.current_time()),
+                write=self.writer.write,
             )
             return await run(
                 self._sites(gateway),
+                background=[partial(watch_lag, _lag_noted_by(gateway))],
                 drain=_drain(gateway, is_balanced=not self.options.is_demo),
                 on_listening=self._announce,
             )
@@ -238,6 +244,14 @@ class House:
                     revision=self.policy.revision,
                 )
             )
+
+
+def _lag_noted_by(gateway: Gateway) -> Callable[[float, float], None]:
+    def note(lag_s: float, now: float) -> None:
+        gateway.shedder.note(lag_s, now)
+        gateway.metrics.loop_was_late(lag_s, shed_share=gateway.shedder.share)
+
+    return note
 
 
 def _drain(gateway: Gateway, *, is_balanced: bool) -> Drain:

@@ -37,13 +37,18 @@ def exchange_line(record: ExchangeRecord) -> str:
     - `key_name`, `org`, `project`: whose exchange it was;
     - `model` (the slug), `stream` (asked for), `outcome`, `status` (the client's);
     - `target` (the winner, else the last tried), `ms`, `first_token_ms`, `bytes_out`;
+    - `winner`: the number of the attempt that the answer is of;
     - `attempts`, each with `number`, `target`, `reason`, `class` ("ok" for the winner),
-      `status`, `ms` (its own duration) and `cause`;
+      `status`, `at_ms` (when it began, from admission), `ms` (how long it lasted),
+      `head_ms` and `commit_ms` (from its own begin), `left_ms` (until the exchange's
+      commit deadline when it began), `bytes_in`, `in_flight` (attempts at the target
+      when it began, itself included) and `cause`;
+    - `shed`: why it was turned away, if there was too much at once;
     - `detail`: why it was refused or interrupted.
     """
     return _json(
         {
-            "at": _iso(record.admitted_at),
+            "at": iso(record.admitted_at),
             "level": _level(record),
             "event": "exchange",
             "id": record.id,
@@ -57,25 +62,33 @@ def exchange_line(record: ExchangeRecord) -> str:
             "status": record.status,
             "target": record.target,
             "ms": _ms(record.duration_s),
-            "first_token_ms": (
-                None if record.first_token_s is None else _ms(record.first_token_s)
-            ),
+            "first_token_ms": _ms_or_none(record.first_token_s),
             "bytes_out": record.bytes_out,
-            "attempts": [
-                {
-                    "number": attempt.number,
-                    "target": attempt.target,
-                    "reason": attempt.reason,
-                    "class": attempt.failure or "ok",
-                    "status": attempt.status,
-                    "ms": _ms(attempt.ended_s - attempt.started_s),
-                    "cause": None if attempt.cause is None else _short(attempt.cause),
-                }
-                for attempt in record.attempts
-            ],
+            "winner": record.winner,
+            "attempts": [_attempt(attempt) for attempt in record.attempts],
+            "shed": record.shed,
             "detail": None if record.detail is None else _short(record.detail),
         }
     )
+
+
+def _attempt(attempt: AttemptRecord) -> dict[str, object]:
+    began_s = attempt.started_s
+    return {
+        "number": attempt.number,
+        "target": attempt.target,
+        "reason": attempt.reason,
+        "class": attempt.failure or "ok",
+        "status": attempt.status,
+        "at_ms": _ms(began_s),
+        "ms": _ms(attempt.ended_s - began_s),
+        "head_ms": _ms_or_none(attempt.head_s, since_s=began_s),
+        "commit_ms": _ms_or_none(attempt.opened_s, since_s=began_s),
+        "left_ms": _ms_or_none(attempt.left_s),
+        "bytes_in": attempt.bytes_in,
+        "in_flight": attempt.in_flight,
+        "cause": None if attempt.cause is None else _short(attempt.cause),
+    }
 
 
 def exchange_text(record: ExchangeRecord, *, zone: tzinfo = UTC) -> str:
@@ -122,7 +135,7 @@ def event_line(
         name: _short(value, text_chars_max) if isinstance(value, str) else value
         for name, value in fields.items()
     }
-    return _json({"at": _iso(at), "level": level, "event": event, **short})
+    return _json({"at": iso(at), "level": level, "event": event, **short})
 
 
 def _level(record: ExchangeRecord) -> Level:
@@ -144,13 +157,18 @@ def _json(line: dict[str, object]) -> str:
     return json.dumps(line, separators=(",", ":"))
 
 
-def _iso(wall_time: float) -> str:
+def iso(wall_time: float) -> str:
+    """A wall time as lines and operators' pages show it: ISO-8601 in UTC."""
     at = datetime.fromtimestamp(wall_time, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _ms(duration_s: float) -> float:
     return round(duration_s * 1000, 1)
+
+
+def _ms_or_none(at_s: float | None, *, since_s: float = 0.0) -> float | None:
+    return None if at_s is None else _ms(at_s - since_s)
 
 
 def _short(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:

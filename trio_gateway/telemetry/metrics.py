@@ -1,4 +1,4 @@
-"""Counters, gauges and histograms for Prometheus, read from records.
+"""Counters, gauges and histograms for Prometheus, read from records and from the fleet.
 
 A `Metrics` has a registry of its own, so that two gateways in one process, or two
 tests, do not count together. No label holds what a client may choose freely: a slug
@@ -14,7 +14,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from trio_gateway.failover.commands import Reason
+from trio_gateway.failover.view import FleetView
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
+from trio_gateway.telemetry.fleet import FleetCollector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """What `Metrics.render` returns: the text format that every Prometheus reads."""
@@ -28,6 +31,9 @@ FIRST_TOKEN_BUCKETS_S: Final = (
     *(1.5, 2.5, 4.0, 6.0, 10.0, 15.0, 25.0, 40.0, 60.0),
 )
 
+# A loop that keeps up is late by a millisecond; from 100 ms on requests are shed.
+LAG_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
 # Whole answers: from an error in milliseconds to the total deadline of ten minutes.
 EXCHANGE_BUCKETS_S: Final = (
     *(0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
@@ -36,7 +42,7 @@ EXCHANGE_BUCKETS_S: Final = (
 
 
 class Metrics:
-    """What the gateway counts. Methods are for one thread; `render` is for any.
+    """What the gateway counts. All methods are for one thread.
 
     `slugs` are the models to be counted by name: `policy.routes`, to be set anew when a
     policy is loaded.
@@ -120,7 +126,36 @@ class Metrics:
             "Streamed answers being relayed, after their commit point.",
             registry=registry,
         )
+        self._extras = cache(
+            Counter(
+                "trio_gateway_extra_attempts",
+                "Attempts beside another one, by whether theirs became the answer.",
+                ["reason", "result"],
+                registry=registry,
+            ).labels
+        )
+        self._shed = cache(
+            Counter(
+                "trio_gateway_shed",
+                "Requests turned away because there was too much at once.",
+                ["reason"],
+                registry=registry,
+            ).labels
+        )
+        self._shed_share = Gauge(
+            "trio_gateway_shed_share",
+            "How much of the load is turned away because the event loop is late.",
+            registry=registry,
+        )
+        self._lag = Histogram(
+            "trio_gateway_loop_lag_seconds",
+            "How late the event loop woke up a task that slept.",
+            registry=registry,
+            buckets=LAG_BUCKETS_S,
+        )
         registry.register(_LinesDropped(lines_dropped))
+        self._fleet = FleetCollector()
+        registry.register(self._fleet)
 
     def exchange_admitted(self) -> None:
         """Count an exchange as going on, until `exchange_ended`."""
@@ -138,6 +173,11 @@ class Metrics:
         """Take back one `stream_opened`."""
         self._open_streams.dec()
 
+    def loop_was_late(self, lag_s: float, *, shed_share: float) -> None:
+        """Count one look at the event loop, and what follows from it."""
+        self._lag.observe(lag_s)
+        self._shed_share.set(shed_share)
+
     def observe(self, record: ExchangeRecord) -> None:
         """Count an exchange that has ended, and its attempts."""
         model = record.model if record.model in self.slugs else UNKNOWN_MODEL
@@ -149,6 +189,8 @@ class Metrics:
         self._durations(model, stream).observe(record.duration_s)
         if record.is_stream and record.first_token_s is not None:
             self._first_token(model).observe(record.first_token_s)
+        if record.shed is not None:
+            self._shed(record.shed).inc()
         for attempt in record.attempts:
             self._observe_attempt(attempt, is_stream=record.is_stream)
         if record.outcome is Outcome.CANCELLED:
@@ -156,16 +198,23 @@ class Metrics:
             phase = "after_commit" if is_committed else "before_commit"
             self._cancellations(phase).inc()
 
-    def render(self) -> bytes:
-        """Everything counted so far, as `CONTENT_TYPE`."""
+    def render(self, fleet: FleetView | None = None) -> bytes:
+        """Everything counted so far, and how the fleet is, as `CONTENT_TYPE`."""
+        self._fleet.view = fleet
         return generate_latest(self._registry)
 
     def _observe_attempt(self, attempt: AttemptRecord, *, is_stream: bool) -> None:
         outcome = attempt.failure or "ok"
         self._attempts(attempt.target, attempt.reason, outcome).inc()
+        if attempt.reason in _BESIDE:
+            result = "lost" if attempt.opened_s is None else "won"
+            self._extras(attempt.reason, result).inc()
         if is_stream and attempt.opened_s is not None:
             took_s = attempt.opened_s - attempt.started_s
             self._target_first_token(attempt.target).observe(took_s)
+
+
+_BESIDE: Final = (Reason.OVERLAP, Reason.HEDGE)
 
 
 class _LinesDropped(Collector):

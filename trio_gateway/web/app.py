@@ -13,7 +13,12 @@ from urllib.parse import urlsplit
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from trio_gateway.access.keys import Keyring
 from trio_gateway.policy.route import AccessKey, Secret
@@ -24,9 +29,10 @@ from trio_gateway.web.catalog import catalog, json_response
 from trio_gateway.web.connection import StrictConnection, connection_to
 from trio_gateway.web.gateway import Gateway
 from trio_gateway.web.rights import key_of
+from trio_gateway.web.targets import operators_targets
 from trio_gateway.wire.headers import header, sane_request_id
 
-# No view reads a body; Quart holds so much of one that comes anyway.
+# The views' bodies are short; Quart holds so much of one that comes anyway.
 _BODY_BYTES_MAX: Final = 64 * 1024
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -64,6 +70,7 @@ def create_admin_app(
     """
     app = _plain_app("trio_gateway.web.admin", gateway)
     known = {*_LOOPBACK, _bracketed(bind_host), *map(_bracketed, hosts)}
+    app.register_blueprint(operators_targets(gateway))
     keyring = None if key is None else Keyring([_admin_key(key)])
 
     @app.before_request
@@ -83,7 +90,9 @@ def create_admin_app(
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(gateway.metrics.render(), content_type=CONTENT_TYPE)
+        return Response(
+            gateway.metrics.render(gateway.view()), content_type=CONTENT_TYPE
+        )
 
     return app
 
@@ -135,6 +144,8 @@ def _answer_to(error: HTTPException, app: QuartTrio) -> Answer:
             return answers.not_found(_paths(app))
         case MethodNotAllowed():
             return answers.method_not_allowed(error.valid_methods or ())
+        case RequestEntityTooLarge():
+            return answers.payload_too_large(_BODY_BYTES_MAX)
         case HTTPException(code=int(code)) if code < 500:
             return answers.bad_request({"request": error.name})
         case _:
