@@ -162,6 +162,34 @@ def _read(
 
     unexpanded, problems = merge(documents, root=root)
     report.extend(problems)
+    written = _checked(unexpanded, environ, why_not_trusted, report)
+    return written, unexpanded
+
+
+def policy_from(
+    document: Document, *, environ: Mapping[str, str], revision: str
+) -> Policy:
+    """A policy from a document that is read and merged already.
+
+    Args:
+        document: What was written; nothing in it is expanded.
+        environ: What `${NAME}` stands for.
+        revision: The policy's.
+
+    Raises:
+        PolicyError: Everything that is wrong, each with place and remedy.
+    """
+    written = _checked(document, environ, _is_not_asked, Report())
+    return resolve(written, revision=revision)
+
+
+def _checked(
+    unexpanded: Document,
+    environ: Mapping[str, str],
+    why_not_trusted: WhyNotTrusted,
+    report: Report,
+) -> PolicySection:
+    """What was written, expanded, if neither it nor the report has a problem."""
     document, missing = expand(unexpanded, environ)
     written, error = _validated(document)
     if error is not None:
@@ -172,7 +200,7 @@ def _read(
     report.extend(check(written, document))
     report.extend(check_files(written, document, why_not_trusted))
     report.raise_if_any()
-    return written, unexpanded
+    return written
 
 
 def _validated(document: Document) -> tuple[PolicySection, ValidationError | None]:
