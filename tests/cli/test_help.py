@@ -9,7 +9,7 @@ from trio_gateway.cli import main
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["check"], ["upstream"], ["keys", "new"]]
+    "command", [[], ["serve"], ["check"], ["explain"], ["upstream"], ["keys", "new"]]
 )
 def test_help_has_examples_one_a_line(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])

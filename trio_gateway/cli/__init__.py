@@ -7,6 +7,7 @@ import click
 
 from trio_gateway.cli.bench import bench
 from trio_gateway.cli.check import check
+from trio_gateway.cli.explain import explain
 from trio_gateway.cli.keys import keys
 from trio_gateway.cli.serve import serve
 from trio_gateway.cli.upstream import upstream
@@ -27,6 +28,7 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(check)
+main.add_command(explain)
 main.add_command(upstream)
 main.add_command(keys)
 main.add_command(bench)
