@@ -5,7 +5,7 @@ and is held to the invariants can stand in for the plain one.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from trio_gateway.chaos.invariants import Watch
@@ -69,15 +69,21 @@ class WatchedEngine(Engine):
     ) -> None:
         super().__init__(route, fleet, wish, ticket=ticket, random_for=random_for)
         self.history = History(ticket)
-        self._route_watched = route
-        is_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
-        self._is_open = not is_whole
         self.watch: Watch
+        self._watched = route
+        commits_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
+        self._is_stream = not commits_whole
+        self._has_patience = wish.patience_s is not None
 
     def start(self, now: float) -> tuple[Command, ...]:
         """As `Engine.start`."""
-        self.watch = Watch(self._route_watched, self._is_open, now)
         commands = super().start(now)
+        watched, is_stream = self._watched, self._is_stream
+        if self._has_patience:  # which the route does not know, and the engine does
+            precommit_s = self.deadlines.precommit_by - now
+            timeouts = replace(watched.timeouts, precommit_s=precommit_s)
+            watched, is_stream = replace(watched, timeouts=timeouts), True
+        self.watch = Watch(watched, is_stream, now)
         self._saw(None, commands, now)
         return commands
 

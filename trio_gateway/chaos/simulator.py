@@ -67,6 +67,7 @@ class _Job:
         "course",
         "ending",
         "ends_at",
+        "is_open",
         "is_over",
         "number",
         "place",
@@ -78,6 +79,7 @@ class _Job:
         self.number = dial.attempt
         self.commit_by = dial.commit_by
         self.provider = provider
+        self.is_open = False
         self.is_over = False
         self.ends_at = inf
         self.ending: Failure | None = None
@@ -295,6 +297,7 @@ class Simulator:
 
     def _opened(self, job: _Job) -> None:
         if not job.is_over:
+            job.is_open = True
             self._advance(job.course, Opened(job.number))
             self._note_state(job.provider)
 
@@ -306,6 +309,8 @@ class Simulator:
             self._note_state(job.provider)
 
     def _late(self, job: _Job) -> None:
+        if job.is_open:
+            return  # who stood in line has two ends on the heap
         is_stream = job.course.question.crowd.clients.is_stream
         cause = "first token late" if is_stream else "answer late"
         self._failed(job, Failure(FailureClass.TIMEOUT, cause))
