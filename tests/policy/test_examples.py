@@ -1,6 +1,8 @@
 """Every policy that we ship loads, and the reference knows every key."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,21 @@ import pytest
 
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.policy.fields import FIXED_FAILURES
-from trio_gateway.policy.load import load_policy
-from trio_gateway.policy.model import PolicySection
-from trio_gateway.policy.route import FAILURES_THAT_MOVE, Policy
+from trio_gateway.policy.judge import judge
+from trio_gateway.policy.load import load, load_policy, read_policy
+from trio_gateway.policy.model import (
+    AttemptsSection,
+    BreakerSection,
+    GatewaySection,
+    HedgeSection,
+    PolicySection,
+    QueueSection,
+    RetrySection,
+    Timeouts,
+)
+from trio_gateway.policy.resolve import resolve
+from trio_gateway.policy.route import FAILURES_THAT_MOVE, CommitMode, Hedge, Policy
+from trio_gateway.policy.route import Timeouts as TimeoutValues
 
 POLICIES = Path(__file__).parents[2] / "policies"
 REFERENCE = (POLICIES / "README.md").read_text()
@@ -24,6 +38,9 @@ ENVIRON = {
     "TOGETHER_API_KEY": "sk-together",
     "MISTRAL_API_KEY": "sk-mistral",
     "AZURE_EU_KEY": "azure-key",
+    "AZURE_EU_1_KEY": "azure-key-1",
+    "AZURE_EU_2_KEY": "azure-key-2",
+    "AZURE_US_KEY": "azure-key-3",
     "APP_KEY": "tgw_app",
     "CHAT_KEY": "tgw_chat",
     "BATCH_KEY": "tgw_batch",
@@ -63,9 +80,48 @@ def test_the_demo_asks_the_flaky_provider_first_and_the_steady_one_second() -> N
 
 def test_chat_is_less_patient_than_batch() -> None:
     routes = example("chat-and-batch.yaml").routes
-    chat, batch = routes["chat"].timeouts, routes["batch"].timeouts
-    assert (chat.first_token.hard_s, batch.first_token.hard_s) == (6, 60)
-    assert (chat.connect_s, batch.connect_s) == (2, 2)
+    chat, batch = routes["chat"], routes["batch"]
+    assert chat.timeouts.first_token.soft_s == 3
+    assert (chat.timeouts.answer.hard_s, batch.timeouts.answer.hard_s) == (120, 180)
+    assert (chat.timeouts.connect_s, batch.timeouts.connect_s) == (2, 2)
+    assert (chat.is_overlap_on, batch.is_overlap_on) == (True, False)
+    assert batch.commit.mode is CommitMode.COMPLETE
+
+
+def test_low_latency_balances_overlaps_and_hedges() -> None:
+    route = example("low-latency.yaml").routes["assistant"]
+    assert [len(tier) for tier in route.tiers] == [2]
+    assert route.is_overlap_on
+    assert route.hedge == Hedge(quantile=0.95, min_delay_s=0.25, max_extra=0.05)
+
+
+def test_lowest_cost_pays_for_nothing_twice_and_can_reach_every_target() -> None:
+    route = example("lowest-cost.yaml").routes["thrifty"]
+    assert (route.is_overlap_on, route.hedge) == (False, None)
+    assert route.attempts.same_target == 1
+    assert route.attempts.max >= 2 * len(route.targets) - 1
+
+
+def test_two_regions_share_a_tier_and_fail_apart() -> None:
+    route = example("two-regions.yaml").routes["gpt-4o-mini"]
+    near, far = route.tiers
+    assert {target.account.failure_domain for target in near} == {"eu"}
+    assert {target.account.failure_domain for target in far} == {"us"}
+    assert [target.weight for target in near] == [3, 1]
+    assert [target.account.max_concurrency for target in near] == [300, 100]
+    assert {target.breaker.consecutive for target in route.targets} == {3}
+
+
+def test_never_cut_holds_an_answer_until_it_is_whole() -> None:
+    strict = example("never-cut.yaml").routes["strict"]
+    assert strict.commit.mode is CommitMode.COMPLETE
+    assert strict.timeouts.total_s >= 2 * strict.timeouts.answer.hard_s
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_gets_no_warning(path: Path) -> None:
+    judged = judge(load(path, environ=ENVIRON), wall_now=0.0)
+    assert [str(warned.problem) for warned in judged.warnings] == []
 
 
 def test_the_context_chain_is_no_part_of_the_targets() -> None:
@@ -82,7 +138,9 @@ def keys_of(schema: dict[str, Any]) -> set[str]:
 def test_the_reference_has_every_key() -> None:
     keys = keys_of(PolicySection.model_json_schema())
     assert {"soft", "base", "jitter", "sha256", "context_length_fallback"} <= keys
-    missing = {key for key in keys if not re.search(rf"[`.]{key}(`|:)", REFERENCE)} - {
+    missing = {
+        key for key in keys if not re.search(rf"[`.{{]{key}(`|:)", REFERENCE)
+    } - {
         "backoff",
         "retry_after",
         "open",
@@ -104,3 +162,73 @@ def test_the_reference_says_of_every_failure_class_whether_it_moves_on() -> None
         word = "yes" if kind in FAILURES_THAT_MOVE else "no"
         word = "never" if kind in FIXED_FAILURES else word
         assert f"| `{kind}` | {word} |" in REFERENCE
+
+
+# A section's heading, or a row of five cells: key, default, three of explanation.
+ROWS = re.findall(
+    r"^###? `(\w+)`$|^\| `([a-z_.]+)` \| `([^`|]+)` (?:\| [^|]+ ){3}\|$",
+    REFERENCE,
+    re.MULTILINE,
+)
+
+
+def documented() -> Iterator[tuple[str, str, str]]:
+    """Every default that the reference states, by section and key."""
+    section = ""
+    for heading, key, default in ROWS:
+        section = heading or section
+        if key:
+            yield section, key, default
+
+
+def test_the_reference_states_the_default_of_every_setting() -> None:
+    stated = {(section, key.split(".")[0]) for section, key, _ in documented()}
+    for name, of in (
+        ("gateway", GatewaySection),
+        ("attempts", AttemptsSection),
+        ("timeouts", Timeouts),
+        ("hedge", HedgeSection),
+        ("queue", QueueSection),
+        ("retry", RetrySection),
+        ("circuit_breaker", BreakerSection),
+    ):
+        assert {key for where, key in stated if where == name} == set(of.model_fields)
+    alone = {"commit", "fallback_on", "overlap", "hedge", "max_cost_multiplier"}
+    assert {key for where, key in stated if where == "defaults"} == alone
+
+
+@pytest.mark.parametrize(("section", "key", "default"), list(documented()))
+def test_a_default_that_the_reference_states_is_the_real_one(
+    section: str, key: str, default: str
+) -> None:
+    keys = [*([] if section in ("gateway", "defaults") else [section]), *key.split(".")]
+    above = "gateway" if section == "gateway" else "defaults"
+    written = default
+    for name in reversed(keys):
+        written = f"{{{name}: {written}}}"
+    silent = "{hedge: {}}" if section == "hedge" else "{}"
+    assert resolved(above, written) == resolved("defaults", silent)
+
+
+def resolved(section: str, value: str) -> Policy:
+    """A policy of this one section, without the marks of what was written."""
+    text = (
+        "version: 1\nproviders: {a: {base_url: https://a.test}}\n"
+        "models: {m: {targets: [{provider: a, model: x}]}}\n"
+        f"{section}: {value}\n"
+    )
+    written = read_policy([("f.yaml", text.encode())], environ={}, root="f.yaml")
+    policy = resolve(written, revision="")
+    route = policy.routes["m"]
+    (target,) = route.targets
+    target = replace(target, timeouts=unmarked(target.timeouts))
+    route = replace(route, timeouts=unmarked(route.timeouts), tiers=((target,),))
+    return replace(policy, routes={"m": route})
+
+
+def unmarked(timeouts: TimeoutValues) -> TimeoutValues:
+    first_token, answer = (
+        replace(patience, is_soft_written=False, is_hard_written=False)
+        for patience in (timeouts.first_token, timeouts.answer)
+    )
+    return replace(timeouts, first_token=first_token, answer=answer)
