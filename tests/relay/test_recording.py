@@ -1,0 +1,65 @@
+"""What a record tells of each attempt."""
+
+from dataclasses import replace
+
+import trio
+from trio.testing import MockClock
+
+from tests.factories import a_route, a_target, with_timeouts
+from tests.relay.driver import GOOD_EVENTS, SICK, a_request, a_run, a_stream
+from trio_gateway.failover.commands import Reason
+from trio_gateway.policy.route import Patience
+
+
+async def test_an_attempt_is_told_from_its_begin_to_its_end(
+    autojump_clock: MockClock,
+) -> None:
+    sick = replace(SICK, head_after_s=2.0)
+    well = replace(a_stream(gap_s=1.0), head_after_s=3.0)
+    run = await a_run(a_route("ab"), a=[sick], b=[well]).go()
+
+    failed, won = run.record.attempts
+    assert run.record.winner == 2
+    assert run.record.shed is None
+    assert (failed.started_s, failed.head_s, failed.opened_s) == (0.0, 2.0, None)
+    assert (failed.ended_s, failed.left_s, failed.bytes_in) == (2.0, 45.0, None)
+    # The role comes after a second, the first token after another.
+    assert (won.started_s, won.head_s, won.opened_s) == (2.0, 5.0, 7.0)
+    assert (won.ended_s, won.left_s) == (10.0, 43.0)
+    assert won.bytes_in == sum(map(len, GOOD_EVENTS))
+
+
+async def test_a_loser_tells_how_much_came_of_its_answer(
+    autojump_clock: MockClock,
+) -> None:
+    limits = with_timeouts(first_token=Patience(1.0, 20.0))
+    route = a_route("ab", is_overlap_on=True, timeouts=limits)
+    slow = a_stream(*GOOD_EVENTS, gap_s=2.0)
+
+    run = await a_run(route, a=[slow], b=[a_stream(gap_s=0.7)]).go()
+
+    lost, won = run.record.attempts
+    assert (lost.reason, won.reason) == (Reason.FIRST, Reason.OVERLAP)
+    assert lost.bytes_in == len(GOOD_EVENTS[0])
+    assert (lost.head_s, lost.opened_s) == (0.0, None)
+    assert run.record.winner == won.number
+
+
+async def test_how_busy_a_target_was_is_told(autojump_clock: MockClock) -> None:
+    run = a_run(a_route([a_target("a")]), a=[a_stream(gap_s=1.0)] * 3)
+    async with trio.open_nursery() as nursery:
+        for n in range(3):
+            run.name = f"id-{n}"
+            nursery.start_soon(run.go, a_request())
+            await trio.sleep(0.1)
+
+    busy = [attempt.in_flight for record in run.records for attempt in record.attempts]
+    assert busy == [1, 2, 3]
+
+
+async def test_an_exchange_that_could_send_nothing_has_no_winner(
+    autojump_clock: MockClock,
+) -> None:
+    run = await a_run(a_route("a", attempts_max=1), a=[SICK]).go()
+
+    assert run.record.winner is None
