@@ -216,6 +216,20 @@ def test_those_whose_wait_is_over_take_up_room_until_they_are_told() -> None:
     assert line.join("b", 9.0, FAR)
 
 
+def test_models_that_share_a_line_wait_each_by_its_own_rules() -> None:
+    line = a_line(most=2, max_wait_s=1.0)
+    patient, brief = Queue(max=3, max_wait_s=9.0), Queue(max=1, max_wait_s=1.0)
+    assert line.join("a", 0.0, FAR)
+    assert not line.join("b", 0.0, FAR, rules=brief)
+    assert line.join("c", 0.0, FAR, rules=patient)
+    assert not line.join("d", 0.0, FAR)
+    assert line.join("e", 0.0, FAR, rules=patient)
+
+    assert line.expired(5.0) == ["a"]
+    assert line.holds("c", 8.9)
+    assert not line.holds("c", 9.0)
+
+
 def test_nobody_joins_past_their_deadline() -> None:
     assert not a_line().join("a", 1.0, 1.0)
 

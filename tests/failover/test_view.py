@@ -19,6 +19,7 @@ from trio_gateway.failover.events import (
 )
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Denied, Fleet
+from trio_gateway.failover.health import Kind
 from trio_gateway.failover.view import (
     LimitsView,
     TargetState,
@@ -27,7 +28,7 @@ from trio_gateway.failover.view import (
     describe_target,
     targets_of,
 )
-from trio_gateway.policy.route import Hedge, Patience, Route
+from trio_gateway.policy.route import Hedge, Patience, Queue, Route
 
 SICK = Failure(FailureClass.SERVER_ERROR, "status 500", 500)
 
@@ -194,6 +195,54 @@ def test_what_is_under_way_and_who_waits_is_seen() -> None:
     assert route.in_flight == 2
     assert house.fleet.is_full(house.routes[0], 0.0)
     assert house.fleet.passed_over == {("a/m", Denied.FULL): 1}
+
+
+def test_who_waits_waits_by_the_rules_of_its_own_model() -> None:
+    full = a_target("a", max_concurrency=1)
+    brief = a_route([full], slug="brief", queue=Queue(max=1, max_wait_s=1.0))
+    patient = a_route([full], slug="patient", queue=Queue(max=9, max_wait_s=20.0))
+    house = a_house(brief, patient)
+    for _ in range(3):  # the first is served, the second waits, the third may not
+        house.an_exchange().start(0.0)
+    assert house.see(now=0.0).waiting == 1
+
+    house.routes.reverse()
+    house.an_exchange().start(0.0)
+
+    assert house.see(now=0.9).waiting == 2
+    house.fleet.is_in_line(full, "nobody", 2.0)  # the line looks at the time
+    assert house.see(now=2.0).waiting == 1
+
+
+def test_a_target_passed_over_in_two_rounds_is_counted_once() -> None:
+    house = a_house(a_route([a_target("a", max_concurrency=1), a_target("b")]))
+    for n in range(5):
+        house.fleet.ended(
+            house.routes[0],
+            house.fleet.dial(
+                house.routes[0],
+                house.routes[0].targets[1],
+                Reason.FIRST,
+                Kind(commits_whole=False, prompt_bucket=0),
+                ticket=-n,
+                now=0.0,
+            ),
+            SICK,
+            0.0,
+        )
+    panic = house.fleet.budgets(house.routes[0]).panic
+    panic.live = panic.limit(0.0)
+    house.an_exchange().start(0.0)
+
+    queue = house.routes[0].queue
+    house.routes[0] = replace(house.routes[0], queue=replace(queue, max=1))
+    house.an_exchange().start(0.0)
+    house.an_exchange().start(0.0)
+
+    assert house.fleet.passed_over == {
+        ("a/m", Denied.FULL): 2,
+        ("b/m", Denied.UNWELL): 1,
+    }
 
 
 def test_a_denied_budget_is_counted_for_its_model() -> None:

@@ -232,12 +232,14 @@ class Engine:
         """
         is_spared = not in_despair or self.attempts.has_despaired
         for target in self._next:
-            if is_spared and self._fleet.is_last_resort(target, now):
+            is_last_resort = self._fleet.is_last_resort(target, now)
+            if is_spared and is_last_resort:
                 continue
             denied = self._why_not(target, now)
             if denied is None:
                 return target
-            self._fleet.passed_over[target.id, denied] += 1
+            if is_last_resort is in_despair:  # so that none is counted in both rounds
+                self._fleet.passed_over[target.id, denied] += 1
         return None
 
     def _why_not(self, target: Target, now: float) -> Denied | None:

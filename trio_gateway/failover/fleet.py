@@ -194,6 +194,8 @@ class Fleet:
         for target_id, denied in tuple(self.passed_over):
             if target_id not in self._healths:
                 del self.passed_over[target_id, denied]
+        for target_id in tuple(self._lines):  # a limit may have been raised
+            self._call_next(self._healths[target_id], now)
 
     # Exchanges
 
@@ -307,7 +309,7 @@ class Fleet:
         line = self._lines.get(target.id)
         if line is None:
             line = self._lines[target.id] = WaitingLine(route.queue)
-        if not line.join(ticket, now, by):
+        if not line.join(ticket, now, by, rules=route.queue):
             return None
         return min(by, now + LINE_CHECK_S)
 

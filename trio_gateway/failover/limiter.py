@@ -151,16 +151,27 @@ class WaitingLine(Generic[Ticket]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def join(self, ticket: Ticket, now: float, deadline: float) -> bool:
-        """Stand in line until `deadline` at most; False: it is full, or too late."""
+    def join(
+        self,
+        ticket: Ticket,
+        now: float,
+        deadline: float,
+        *,
+        rules: Queue | None = None,
+    ) -> bool:
+        """Stand in line until `deadline` at most; False: it is full, or too late.
+
+        Models that share a target stand in one line, each by its own `rules`.
+        """
+        rules = rules or self._rules
         self._sweep(now)
-        if deadline <= now or len(self._places) + len(self._over) >= self._rules.max:
+        if deadline <= now or len(self._places) + len(self._over) >= rules.max:
             return False
         assert ticket not in self._places, "one ticket, one place"
         if not self._places:
             self._busy_from = now + _BUSY_AFTER_S
         self._count += 1
-        wait_s = self._rules.max_wait_s
+        wait_s = rules.max_wait_s
         if now >= self._busy_from:
             wait_s = min(wait_s, _BUSY_WAIT_S)
         ends = (min(deadline, now + wait_s), self._count)
