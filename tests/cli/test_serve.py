@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -127,7 +128,21 @@ def test_the_stand_in_for_curl_does_what_curl_does(
 def test_the_admin_listener_is_where_the_demo_says(demo: Running) -> None:
     admin = demo.wait_for(r"^listening on .*, admin on (http://\S+)$")[1]
     assert httpx.get(f"{admin}/readyz").json() == {"status": "ready"}
-    assert "trio_gateway_in_flight 0.0" in httpx.get(f"{admin}/metrics").text
+    metrics = httpx.get(f"{admin}/metrics").text
+    assert "trio_gateway_in_flight 0.0" in metrics
+    assert re.search(
+        r"^trio_gateway_loop_lag_seconds_count [1-9]", metrics, re.MULTILINE
+    )
+
+
+def test_an_operator_drains_a_target_of_the_demo(demo: Running) -> None:
+    admin = demo.wait_for(r"^listening on .*, admin on (http://\S+)$")[1]
+    target = f"{admin}/admin/targets/steady/demo-small"
+    assert httpx.post(target, json={"action": "drain"}).json()["state"] == "disabled"
+    demo.wait_for(r'"event":"target_changed_by_operator","target":"steady/demo-small"')
+    shown = httpx.post(target, json={"action": "enable"}).json()
+    assert shown["state"] != "disabled"
+    assert shown["models"] == ["demo-chat"]
 
 
 def test_an_admin_key_from_the_environment_is_asked_for(
