@@ -361,9 +361,11 @@ class Simulator:
         now, provider = self.now, self._provider(dial.target)
         self.tally.dialled(provider.tally, now, is_first=dial.attempt == 1)
         job = _Job(course, dial, provider)
+        # The dice are named as a target could: it sees its own requests only.
+        turn = sum(other.provider is provider for other in course.jobs) + 1
         course.jobs.append(job)
         outline = provider.supply.outline(
-            f"{course.ticket}/{dial.target.id}/{dial.attempt}",
+            f"{course.ticket}/{dial.target.id}/{turn}",
             tokens=course.question.tokens,
             opens_at_token=course.opens_at_token,
             now=now,

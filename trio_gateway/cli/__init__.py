@@ -10,6 +10,7 @@ from trio_gateway.cli.check import check
 from trio_gateway.cli.explain import explain
 from trio_gateway.cli.keys import keys
 from trio_gateway.cli.serve import serve
+from trio_gateway.cli.simulate import simulate
 from trio_gateway.cli.upstream import upstream
 
 
@@ -28,6 +29,7 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(check)
+main.add_command(simulate)
 main.add_command(explain)
 main.add_command(upstream)
 main.add_command(keys)

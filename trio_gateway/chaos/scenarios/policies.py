@@ -1,0 +1,117 @@
+"""A scenario's policy, which needs no secrets: references stand for placeholders.
+
+A simulated policy may also be changed at one key before it is used, which is how a
+sweep tries several values.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from trio_gateway.policy.document import Document, KeyPath, read_document
+from trio_gateway.policy.load import Source, policy_from, read_sources
+from trio_gateway.policy.merge import merge
+from trio_gateway.policy.problems import PolicyError, Problem
+from trio_gateway.policy.route import Policy
+
+_REVISION_CHARS: Final = 12
+_FILE_REFERENCE: Final = re.compile(rb"(?<!\$)\$\{file:[^{}]*\}")
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+class Placeholders(Mapping[str, str]):
+    """Every name has a value: one that can be a key as well as an address."""
+
+    def __getitem__(self, name: str) -> str:
+        return f"http://{name.lower().replace('_', '-')}.simulated"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def read_policy_document(source: Path | Document) -> Document:
+    """Read a policy's files as one document.
+
+    Raises:
+        PolicyError: they cannot be read, or joined.
+    """
+    if isinstance(source, Document):
+        return source
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    for file, content in map(_without_files, read_sources(source)):
+        document, found = read_document(file, content)
+        problems += found
+        if document is not None:
+            documents.append(document)
+    if problems:
+        raise PolicyError(problems)
+    merged, problems = merge(documents, root=str(source))
+    if problems:
+        raise PolicyError(problems)
+    return merged
+
+
+def _without_files(source: Source) -> Source:
+    """A secret's file need not exist here."""
+    file, content = source
+    return file, _FILE_REFERENCE.sub(b"${FILE}", content)
+
+
+def make_policy(document: Document) -> Policy:
+    """Make the policy that a document describes.
+
+    Raises:
+        PolicyError: everything that is wrong with it.
+    """
+    revision = hashlib.sha256(repr(document.value).encode()).hexdigest()
+    return policy_from(
+        document, environ=Placeholders(), revision=revision[:_REVISION_CHARS]
+    )
+
+
+def changed(document: Document, key: str, written: str) -> Document:
+    """The document with another value at a key.
+
+    Args:
+        document: a policy.
+        key: the path of keys from the top: `defaults.timeouts.first_token.soft`.
+        written: the value as it would stand in the file.
+
+    Raises:
+        PolicyError: the key or the value cannot be.
+    """
+    path = _path(key)
+    read, problems = read_document("--sweep", f"value: {written}".encode())
+    if read is None or problems:
+        said = problems[0].message
+        problem = Problem("--sweep", None, None, key, f"{written}: {said}", "Quote it.")
+        raise PolicyError([problem])
+    value = _with(document.value, path, read.value["value"], key)
+    assert isinstance(value, Mapping)
+    return Document(value, document.places)
+
+
+def _path(key: str) -> KeyPath:
+    steps = _STEP.findall(key)
+    return tuple(int(index) if index else name for name, index in steps)
+
+
+def _with(value: object, path: KeyPath, new: object, key: str) -> object:
+    if not path:
+        return new
+    step, rest = path[0], path[1:]
+    if isinstance(value, Mapping) and isinstance(step, str):
+        return {**value, step: _with(value.get(step, {}), rest, new, key)}
+    if isinstance(value, list) and isinstance(step, int) and step < len(value):
+        inner = _with(value[step], rest, new, key)
+        return [*value[:step], inner, *value[step + 1 :]]
+    if isinstance(value, str | int | float) and isinstance(step, str):
+        return {step: _with({}, rest, new, key)}  # a short form grows
+    remedy = "Name a key of the policy: defaults.timeouts.first_token.soft."
+    raise PolicyError([Problem("--sweep", None, None, key, "leads nowhere", remedy)])
