@@ -214,7 +214,7 @@ async def test_a_second_signal_ends_it_at_once(
     assert (await read(stream)).ending in {"cut", "reset"}
 
 
-async def test_sighup_is_refused_aloud_and_ends_nothing(
+async def test_sighup_reads_the_policy_again_and_ends_nothing(
     nursery: trio.Nursery, tmp_path: Path
 ) -> None:
     served = await serve_in_a_process(nursery, tmp_path, pace=BRIEF)
@@ -222,11 +222,35 @@ async def test_sighup_is_refused_aloud_and_ends_nothing(
 
     served.process.send_signal(signal.SIGHUP)
 
-    line = await served.says("log", words="reload_refused")
-    assert "not supported yet" in line["message"]
+    await served.says("policy_unchanged")
     assert (await read(stream)).ending == "whole"
     assert (await read(await a_stream(served.port))).ending == "whole"
     assert served.process.poll() is None
+
+
+async def test_a_saved_policy_is_taken_over_and_a_wrong_one_is_not(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    served = await serve_in_a_process(nursery, tmp_path, pace=BRIEF)
+    path = tmp_path / "policy.yaml"
+    stream = await a_stream(served.port)
+
+    new = tmp_path / "new"
+    new.write_text(path.read_text().replace("model: m}", "model: m2}"))
+    new.rename(path)
+    line = await served.says("policy_reloaded")
+    assert line["changes"] == "model chat: targets: a/m -> a/m2"
+    path.write_text("version: 1\nmodels: [")
+    line = await served.says("policy_refused")
+    assert f"{path}:2:10: " in line["report"]
+
+    assert (await read(stream)).ending == "whole"
+    assert (await read(await a_stream(served.port))).ending == "whole"
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{served.admin}/readyz")).status_code == 200
+        told = (await client.get(f"{served.admin}/admin/policy")).json()
+    assert (told["revision"], told["files_refused"]) == (2, True)
+    assert told["last_refusal"]["report"] == [line["report"]]
 
 
 async def test_a_log_that_nobody_reads_stops_nothing(

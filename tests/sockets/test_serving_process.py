@@ -116,7 +116,7 @@ async def test_a_second_signal_ends_at_once_with_one(start: Start) -> None:
 async def test_a_hangup_is_logged_and_ends_nothing(start: Start) -> None:
     process = start(STUCK_S)
     process.signal(signal.SIGHUP)
-    assert process.line() == "reload_refused reason='not supported yet'"
+    assert process.line() == "reload_refused reason='nothing to reload'"
     stream = await dial(process.port)
     await stream.send_all(request("/hi", "connection: close"))
     got, _ = await read(stream, within_s=STUCK_S)

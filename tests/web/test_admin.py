@@ -69,6 +69,9 @@ async def test_clients_paths_are_not_here() -> None:
     assert isinstance(visitor.json, dict)
     assert visitor.json["error"]["details"] == {
         "allowed": [
+            "/admin/exchanges",
+            "/admin/explain/{model}",
+            "/admin/policy",
             "/admin/targets",
             "/admin/targets/{target_id}",
             "/livez",

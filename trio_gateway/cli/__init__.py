@@ -23,7 +23,13 @@ def main() -> None:
     Examples:
       trio-gateway serve --demo --policy policies/demo.yaml
       trio-gateway check my.yaml
+      trio-gateway explain my.yaml chat --given openai=open
       trio-gateway COMMAND --help
+
+    \b
+    Commands complete themselves in bash with this line in ~/.bashrc; in zsh and fish
+    with zsh_source and fish_source in place of bash_source:
+      eval "$(_TRIO_GATEWAY_COMPLETE=bash_source trio-gateway)"
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
 
 

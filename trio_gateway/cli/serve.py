@@ -19,7 +19,10 @@ import trio
 from trio_gateway.access.keys import Keyring
 from trio_gateway.cli.demo import explain, start_providers
 from trio_gateway.cli.logs import LineLog
+from trio_gateway.cli.policy_log import PolicyLog
+from trio_gateway.cli.reload import Reloader, Retain
 from trio_gateway.cli.trust import why_not_trusted
+from trio_gateway.cli.watch import Look, WatchedFiles
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.failover.limiter import LagShedder
 from trio_gateway.policy.load import load_policy
@@ -32,11 +35,12 @@ from trio_gateway.serving.process import Addresses, BindError, Drain, Site, run
 from trio_gateway.telemetry.attention import Attention
 from trio_gateway.telemetry.log import Level, event_line, exchange_line, exchange_text
 from trio_gateway.telemetry.metrics import Metrics
+from trio_gateway.telemetry.recent import RecentExchanges
 from trio_gateway.telemetry.recorder import Recorder
 from trio_gateway.telemetry.writer import LineWriter, dropped_text
 from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_admin_app, create_app
-from trio_gateway.web.gateway import Gateway
+from trio_gateway.web.gateway import Gateway, PolicyNews
 
 ADMIN_KEY_VARIABLE: Final = "TRIO_GATEWAY_ADMIN_KEY"
 
@@ -97,6 +101,9 @@ def serve(
     policy: Path, bind: str, admin: str, workers: int, log: str | None, *, demo: bool
 ) -> None:
     """Serve a policy's models to OpenAI-compatible clients.
+
+    The policy is reloaded when its files change, and on SIGHUP. One that is refused
+    changes nothing: its report is logged, and the last good policy goes on.
 
     SIGTERM and Ctrl-C drain: no new connections, open answers get the policy's
     `gateway.drain`; a second one ends at once.
@@ -159,10 +166,13 @@ async def _serve(options: Options) -> int:
 
 
 async def _serve_policy(options: Options, environ: Mapping[str, str]) -> int:
-    policy = load_policy(
-        options.policy, environ=environ, why_not_trusted=why_not_trusted
+    files = WatchedFiles(options.policy)
+    files.scan()
+    seen = files.look()  # before it is read, lest a change in between be missed
+    load = partial(
+        load_policy, options.policy, environ=environ, why_not_trusted=why_not_trusted
     )
-    house = House(policy, options)
+    house = House(load(), options, files=files, seen=seen, load=load)
     try:
         return await house.serve()
     finally:
@@ -172,9 +182,21 @@ async def _serve_policy(options: Options, environ: Mapping[str, str]) -> int:
 class House:
     """Everything a serving process is made of, put together."""
 
-    def __init__(self, policy: Policy, options: Options) -> None:
-        self.policy = policy
+    def __init__(
+        self,
+        policy: Policy,
+        options: Options,
+        *,
+        files: WatchedFiles,
+        seen: Look,
+        load: Callable[[], Policy],
+    ) -> None:
+        self.policy = policy  # the first
         self.options = options
+        self.files = files
+        self.seen = seen
+        self.load = load
+        self.recent = RecentExchanges()
         self.writer = LineWriter(
             sys.stdout, say_dropped=dropped_text if options.is_text else _dropped_line
         )
@@ -185,7 +207,7 @@ class House:
             self.metrics,
             self.writer.write,
             form=_text if options.is_text else exchange_line,
-            observers=(Attention(self.writer.write).observe,),
+            observers=(Attention(self.writer.write).observe, self.recent.observe),
         )
         log = logging.getLogger("trio_gateway")
         log.addHandler(LineLog(self.writer.write))
@@ -209,13 +231,39 @@ class House:
                 new_id=lambda: str(uuid.uuid4()),
                 shedder=LagShedder(trio.current_time()),
                 write=self.writer.write,
+                recent=self.recent,
+                news=PolicyNews(str(self.options.policy), loaded_at=time.time()),
             )
+            drain = _drain(gateway, is_balanced=not self.options.is_demo)
+            reloader = self._reloader(gateway, upstream.retain, drain)
             return await run(
                 self._sites(gateway),
-                background=[partial(watch_lag, _lag_noted_by(gateway))],
-                drain=_drain(gateway, is_balanced=not self.options.is_demo),
+                background=[
+                    partial(watch_lag, _lag_noted_by(gateway)),
+                    reloader.run,
+                ],
+                drain=drain,
                 on_listening=self._announce,
+                on_hangup=reloader.hangup,
             )
+
+    def _reloader(self, gateway: Gateway, retain: Retain, drain: Drain) -> Reloader:
+        told = PolicyLog(self.writer.write, is_text=self.options.is_text)
+
+        def loaded(policy: Policy, news: PolicyNews) -> None:
+            drain.limit_s = policy.gateway.drain_s
+            told.loaded(policy, news)
+
+        return Reloader(
+            files=self.files,
+            seen=self.seen,
+            load=self.load,
+            gateway=gateway,
+            retain=retain,
+            on_loaded=loaded,
+            on_refused=told.refused,
+            on_unchanged=told.unchanged,
+        )
 
     def _sites(self, gateway: Gateway) -> list[Site]:
         sites = [Site(create_app(gateway), [self.options.bind])]

@@ -51,9 +51,11 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drain:
     """How to end: durations in seconds, and who is told.
+
+    `limit_s` may be set anew until the drain begins, when a policy is reloaded.
 
     `on_start` runs at once (say "not ready" there), `on_deadline` when `limit_s` is
     over and streams are still open: they have `LAST_WORDS_S` to end visibly.
@@ -84,9 +86,13 @@ async def run(
     drain: Drain | None = None,
     background: Sequence[Callable[[], Awaitable[object]]] = (),
     on_listening: Callable[[Addresses], None] = lambda _: None,
+    on_hangup: Callable[[], None] | None = None,
     shutdown: Shutdown | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the process's exit code.
+
+    `on_hangup` is called on each SIGHUP and must not block; without it, SIGHUP is
+    logged and ends nothing.
 
     `background` tasks live as long as the sites and are cancelled after the drain; one
     that raises ends the process. 0: drained, even if the deadline cut streams. 1: a
@@ -102,7 +108,7 @@ async def run(
     places = await _open(sites, limits, failures)
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_watch_signals, shutdown)
+            await nursery.start(_watch_signals, shutdown, on_hangup)
             for task in background:
                 nursery.start_soon(task)
             await _live(places, shutdown, drain or Drain(), on_listening)
@@ -211,17 +217,22 @@ async def _are_empty(places: Sequence[_Place], *, within_s: float) -> bool:
 
 
 async def _watch_signals(
-    shutdown: Shutdown, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    shutdown: Shutdown,
+    on_hangup: Callable[[], None] | None,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     with trio.open_signal_receiver(
         signal.SIGTERM, signal.SIGINT, signal.SIGHUP
     ) as signals:
         task_status.started()
         async for number in signals:
-            if number == signal.SIGHUP:
-                logger.warning("reload_refused reason=%r", "not supported yet")
-            else:
+            if number != signal.SIGHUP:
                 shutdown.request()
+            elif on_hangup is not None:
+                on_hangup()
+            else:
+                logger.warning("reload_refused reason=%r", "nothing to reload")
 
 
 async def _open(

@@ -46,30 +46,33 @@ def exchange_line(record: ExchangeRecord) -> str:
     - `shed`: why it was turned away, if there was too much at once;
     - `detail`: why it was refused or interrupted.
     """
-    return _json(
-        {
-            "at": iso(record.admitted_at),
-            "level": _level(record),
-            "event": "exchange",
-            "id": record.id,
-            "request_id": _short(record.request_id),
-            "key_name": record.key,
-            "org": record.org,
-            "project": record.project,
-            "model": _short(record.model),
-            "stream": record.is_stream,
-            "outcome": record.outcome,
-            "status": record.status,
-            "target": record.target,
-            "ms": _ms(record.duration_s),
-            "first_token_ms": _ms_or_none(record.first_token_s),
-            "bytes_out": record.bytes_out,
-            "winner": record.winner,
-            "attempts": [_attempt(attempt) for attempt in record.attempts],
-            "shed": record.shed,
-            "detail": None if record.detail is None else _short(record.detail),
-        }
-    )
+    return _json(exchange_fields(record))
+
+
+def exchange_fields(record: ExchangeRecord) -> dict[str, object]:
+    """What `exchange_line` says of an exchange, for other readers than the log."""
+    return {
+        "at": iso(record.admitted_at),
+        "level": _level(record),
+        "event": "exchange",
+        "id": record.id,
+        "request_id": _short(record.request_id),
+        "key_name": record.key,
+        "org": record.org,
+        "project": record.project,
+        "model": _short(record.model),
+        "stream": record.is_stream,
+        "outcome": record.outcome,
+        "status": record.status,
+        "target": record.target,
+        "ms": _ms(record.duration_s),
+        "first_token_ms": _ms_or_none(record.first_token_s),
+        "bytes_out": record.bytes_out,
+        "winner": record.winner,
+        "attempts": [_attempt(attempt) for attempt in record.attempts],
+        "shed": record.shed,
+        "detail": None if record.detail is None else _short(record.detail),
+    }
 
 
 def _attempt(attempt: AttemptRecord) -> dict[str, object]:

@@ -153,6 +153,19 @@ class Metrics:
             registry=registry,
             buckets=LAG_BUCKETS_S,
         )
+        self._reloads = cache(
+            Counter(
+                "trio_gateway_policy_reloads",
+                "Times that the policy's files were read again, by what came of it.",
+                ["outcome"],
+                registry=registry,
+            ).labels
+        )
+        self._refused = Gauge(
+            "trio_gateway_policy_refused",
+            "1 while the policy's files, as they are now, are refused.",
+            registry=registry,
+        )
         registry.register(_LinesDropped(lines_dropped))
         self._fleet = FleetCollector()
         registry.register(self._fleet)
@@ -172,6 +185,11 @@ class Metrics:
     def stream_closed(self) -> None:
         """Take back one `stream_opened`."""
         self._open_streams.dec()
+
+    def policy_files_read(self, outcome: str, *, are_refused: bool) -> None:
+        """Count a reload: "loaded", "unchanged" or "refused"."""
+        self._reloads(outcome).inc()
+        self._refused.set(are_refused)
 
     def loop_was_late(self, lag_s: float, *, shed_share: float) -> None:
         """Count one look at the event loop, and what follows from it."""

@@ -28,6 +28,7 @@ from trio_gateway.web.answers import Answer, RefusedError
 from trio_gateway.web.catalog import catalog, json_response
 from trio_gateway.web.connection import StrictConnection, connection_to
 from trio_gateway.web.gateway import Gateway
+from trio_gateway.web.operators import operators_pages
 from trio_gateway.web.rights import key_of
 from trio_gateway.web.targets import operators_targets
 from trio_gateway.wire.headers import header, sane_request_id
@@ -71,6 +72,7 @@ def create_admin_app(
     app = _plain_app("trio_gateway.web.admin", gateway)
     known = {*_LOOPBACK, _bracketed(bind_host), *map(_bracketed, hosts)}
     app.register_blueprint(operators_targets(gateway))
+    app.register_blueprint(operators_pages(gateway))
     keyring = None if key is None else Keyring([_admin_key(key)])
 
     @app.before_request

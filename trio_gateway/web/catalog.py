@@ -114,8 +114,8 @@ def _providers_of(route: Route) -> list[dict[str, object]]:
 
 
 def _page(entries: Sequence[object]) -> Response:
-    page = _number("page", default=1, most=10**9)
-    size = _number("page_size", default=_PAGE_SIZE, most=PAGE_SIZE_MAX)
+    page = query_number("page", default=1, most=10**9)
+    size = query_number("page_size", default=_PAGE_SIZE, most=PAGE_SIZE_MAX)
     start = (page - 1) * size
     return json_response(
         {
@@ -130,7 +130,8 @@ def _page(entries: Sequence[object]) -> Response:
     )
 
 
-def _number(name: str, *, default: int, most: int) -> int:
+def query_number(name: str, *, default: int, most: int) -> int:
+    """Return a number of the request's query, from 1 to `most`."""
     text = request.args.get(name)
     if text is None:
         return default

@@ -12,6 +12,7 @@ from trio_gateway.failover.view import FleetView, describe
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.exchange import Relay
 from trio_gateway.telemetry.metrics import Metrics
+from trio_gateway.telemetry.recent import RecentExchanges
 
 
 def _nowhere(_: str) -> None:
@@ -21,6 +22,35 @@ def _nowhere(_: str) -> None:
 def _on_time() -> LagShedder:
     """A shedder of a loop that nobody watches."""
     return LagShedder(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Policy files that were refused: when (wall time), and the report's lines."""
+
+    at: float
+    report: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNews:
+    """Where the policy came from, and what became of its files since.
+
+    Args:
+        source: the file or the folder.
+        number: how many policies this process has had.
+        loaded_at: since when this one holds; wall time.
+        changes: what it changed, in an operator's words.
+        last_refusal: the last files that were refused.
+        are_files_refused: whether the files are so as they are now.
+    """
+
+    source: str = ""
+    number: int = 1
+    loaded_at: float = 0.0
+    changes: tuple[str, ...] = ()
+    last_refusal: Refusal | None = None
+    are_files_refused: bool = False
 
 
 @dataclass(slots=True)
@@ -38,6 +68,8 @@ class Gateway:
         new_id: makes a UUID.
         shedder: told how late the event loop is, says whom to turn away.
         write: takes a line of the log, and does not block.
+        recent: the last exchanges.
+        news: where the policy came from.
         is_ready: what `/readyz` says; no longer so once we drain.
     """
 
@@ -48,6 +80,8 @@ class Gateway:
     new_id: Callable[[], str]
     shedder: LagShedder = field(default_factory=_on_time)
     write: Callable[[str], None] = _nowhere
+    recent: RecentExchanges = field(default_factory=RecentExchanges)
+    news: PolicyNews = PolicyNews()
     is_ready: bool = True
     in_flight: int = 0
 
@@ -55,6 +89,18 @@ class Gateway:
     def is_full(self) -> bool:
         """Whether no more exchanges may come in now."""
         return self.in_flight >= self.policy.gateway.max_in_flight
+
+    def adopt(self, policy: Policy) -> None:
+        """Go on under another policy, from the next request on.
+
+        Whoever is inside lives on the policy that it came with. There is no await in
+        here, so that nobody comes in between.
+        """
+        self.policy = policy
+        self.keyring = Keyring(policy.access_keys)
+        self.metrics.slugs = policy.routes
+        self.relay.fleet.adopt(policy, trio.current_time())
+        self.relay.deliver_calls()
 
     def view(self) -> FleetView:
         """How the targets and models of the policy are now."""

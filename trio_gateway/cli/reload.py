@@ -1,0 +1,161 @@
+"""Reload: a changed file or a SIGHUP, and the gateway goes on under another policy.
+
+    a file changed --> still for half a second? --> read and check --> swap
+    SIGHUP ------------------------------------->   (in a thread)      at once:
+                                                          |            no await
+                                                       refused:
+                                                    nothing changes
+
+Saving a file cannot make things worse: what is refused is reported once, with its whole
+report, and the policy that holds goes on holding. Listening addresses do not change.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import trio
+
+from trio_gateway.cli.watch import Look, WatchedFiles
+from trio_gateway.policy.change import changes
+from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.route import Account, Policy
+from trio_gateway.web.gateway import Gateway, PolicyNews, Refusal
+
+# An operator who has saved a file looks at the log about so long afterwards.
+POLL_S: Final = 1.0
+# Editors and `kubectl` write in several steps, milliseconds apart.
+SETTLE_S: Final = 0.5
+# Files that never come to rest are read all the same: reading finds out what is wrong.
+SETTLE_MAX_S: Final = 5.0
+
+# A file that is no policy at all has a problem in every line.
+REPORT_LINES_MAX: Final = 200
+
+Retain = Callable[[Iterable[Account]], Awaitable[None]]
+"""Drops the connections to all other accounts."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Reloader:
+    """Keeps a gateway's policy as its files say.
+
+    Args:
+        files: The policy's files.
+        seen: How they looked before the policy that holds was read.
+        load: Reads and checks them; runs in a thread.
+        gateway: Whose policy it is.
+        retain: `PooledUpstream.retain`.
+        on_loaded: Told after each swap.
+        on_refused: Told of each refusal, once.
+        on_unchanged: Told when files that were refused, or a SIGHUP, meant no change.
+    """
+
+    files: WatchedFiles
+    seen: Look
+    load: Callable[[], Policy]
+    gateway: Gateway
+    retain: Retain
+    on_loaded: Callable[[Policy, PolicyNews], None]
+    on_refused: Callable[[Refusal], None]
+    on_unchanged: Callable[[], None]
+    _is_asked: bool = False
+    _wake: trio.Event = field(default_factory=trio.Event)
+
+    def hangup(self) -> None:
+        """Read the files now, changed or not."""
+        self._is_asked = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Watch the files; never returns."""
+        while True:
+            with trio.move_on_after(POLL_S):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            is_asked, self._is_asked = self._is_asked, False
+            seen = await self._look()
+            if seen != self.seen:
+                await self._settle(seen)
+            elif not is_asked:
+                continue
+            await self._reload(is_asked=is_asked)
+
+    async def _look(self) -> Look:
+        # A file system that hangs must not stop the loop, nor the process's end.
+        return await trio.to_thread.run_sync(self.files.look, abandon_on_cancel=True)
+
+    async def _settle(self, seen: Look) -> None:
+        with trio.move_on_after(SETTLE_MAX_S):
+            while True:
+                await trio.sleep(SETTLE_S)
+                now = await self._look()
+                if now == seen:
+                    return
+                seen = now
+
+    async def _reload(self, *, is_asked: bool) -> None:
+        self.seen, read = await trio.to_thread.run_sync(
+            self._read, abandon_on_cancel=True
+        )
+        if isinstance(read, Refusal):
+            self._refuse(read)
+        elif read == self.gateway.policy:
+            self._keep(is_told=is_asked)
+        else:
+            self._swap(read)
+            await self.retain(read.accounts.values())
+
+    def _read(self) -> tuple[Look, "Policy | Refusal"]:
+        """Read everything, in a thread; looked at first, lest a change be missed."""
+        self.files.scan()
+        seen = self.files.look()
+        at = self.gateway.relay.wall_clock()
+        try:
+            return seen, self.load()
+        except PolicyError as error:
+            return seen, Refusal(at, _lines(error))
+        except Exception:  # noqa: BLE001 - our bug, and no reason to stop serving
+            _log.exception("the policy could not be judged")
+            return seen, Refusal(at, ("it could not be judged: see the log",))
+
+    def _swap(self, policy: Policy) -> None:
+        """Go on under another policy; nothing may be awaited in here."""
+        gateway, news = self.gateway, self.gateway.news
+        told = changes(gateway.policy, policy)
+        gateway.adopt(policy)
+        gateway.news = replace(
+            news,
+            number=news.number + 1,
+            loaded_at=gateway.relay.wall_clock(),
+            changes=told,
+            are_files_refused=False,
+        )
+        gateway.metrics.policy_files_read("loaded", are_refused=False)
+        self.on_loaded(policy, gateway.news)
+
+    def _keep(self, *, is_told: bool) -> None:
+        news = self.gateway.news
+        was_refused = news.are_files_refused
+        self.gateway.news = replace(news, are_files_refused=False)
+        self.gateway.metrics.policy_files_read("unchanged", are_refused=False)
+        if is_told or was_refused:
+            self.on_unchanged()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.gateway.news = replace(
+            self.gateway.news, last_refusal=refusal, are_files_refused=True
+        )
+        self.gateway.metrics.policy_files_read("refused", are_refused=True)
+        self.on_refused(refusal)
+
+
+def _lines(error: PolicyError) -> tuple[str, ...]:
+    lines = str(error).splitlines()
+    if len(lines) > REPORT_LINES_MAX:
+        more = len(lines) - REPORT_LINES_MAX
+        lines[REPORT_LINES_MAX:] = [f"and {more} lines more"]
+    return tuple(lines)

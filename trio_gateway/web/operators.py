@@ -1,0 +1,85 @@
+"""The operators' pages of the policy and of what has just happened.
+
+`/admin/policy` says which policy holds and what was refused since; `/admin/exchanges`
+lists the last exchanges with their attempts; `/admin/explain/{model}` says what would
+become of a request now, with the health that the targets have now.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+import trio
+from quart import Blueprint, Response, request
+
+from trio_gateway.policy.explain import explain
+from trio_gateway.policy.explain_text import as_json
+from trio_gateway.relay.record import ExchangeRecord, Outcome
+from trio_gateway.telemetry.log import exchange_fields, iso
+from trio_gateway.telemetry.recent import EXCHANGES_MAX
+from trio_gateway.web import answers
+from trio_gateway.web.answers import RefusedError
+from trio_gateway.web.catalog import json_response, query_number
+from trio_gateway.web.gateway import Gateway, Refusal
+
+_FILTERS = ("model", "outcome", "limit")
+
+
+def operators_pages(gateway: Gateway) -> Blueprint:
+    """Return the views of `/admin/policy`, `/admin/exchanges` and `/admin/explain`."""
+    views = Blueprint("operators", __name__)
+
+    @views.get("/admin/policy")
+    async def policy() -> Response:
+        news = gateway.news
+        return json_response(
+            {
+                "revision": news.number,
+                "hash": gateway.policy.revision,
+                "loaded_at": iso(news.loaded_at),
+                "source": news.source,
+                "models": list(gateway.policy.routes),
+                "changes": list(news.changes),
+                "files_refused": news.are_files_refused,
+                "last_refusal": _refusal(news.last_refusal),
+            }
+        )
+
+    @views.get("/admin/exchanges")
+    async def exchanges() -> Response:
+        most = query_number("limit", default=EXCHANGES_MAX, most=EXCHANGES_MAX)
+        records = gateway.recent.newest(most, where=_wanted())
+        return json_response({"exchanges": list(map(exchange_fields, records))})
+
+    @views.get("/admin/explain/<path:model>")
+    async def explanation(model: str) -> Response:
+        route = gateway.policy.routes.get(model)
+        if route is None:
+            near = get_close_matches(answers.shortened(model), gateway.policy.routes)
+            raise RefusedError(answers.unknown_model(model, near))
+        now = trio.current_time()
+        return json_response(as_json(explain(route, gateway.relay.fleet, now)))
+
+    return views
+
+
+def _refusal(refusal: Refusal | None) -> dict[str, object] | None:
+    if refusal is None:
+        return None
+    return {"at": iso(refusal.at), "report": list(refusal.report)}
+
+
+def _wanted() -> Callable[[ExchangeRecord], bool]:
+    """The condition that the query asks for."""
+    unknown = sorted(set(request.args) - set(_FILTERS))
+    if unknown:
+        why = f"is no filter: there are {', '.join(_FILTERS)}"
+        raise RefusedError(answers.bad_request({unknown[0]: why}))
+    model, outcome = request.args.get("model"), request.args.get("outcome")
+    if outcome is not None and outcome not in list(Outcome):
+        why = f"must be one of {', '.join(Outcome)}"
+        raise RefusedError(answers.bad_request({"outcome": why}))
+
+    def is_wanted(record: ExchangeRecord) -> bool:
+        return model in (None, record.model) and outcome in (None, record.outcome)
+
+    return is_wanted
