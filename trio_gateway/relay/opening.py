@@ -233,19 +233,19 @@ async def _collect(
 ) -> Failure | None:
     """Append to `parts` until the body's end; a silence or too many bytes fail."""
     size = sum(map(len, parts))
-    while True:
-        with trio.move_on_after(idle_s) as silence:
+    with trio.CancelScope() as silence:
+        while True:
+            silence.deadline = trio.current_time() + idle_s
             data = await body.receive()
-        if silence.cancelled_caught:
-            return Failure(FailureClass.TIMEOUT, "idle")
-        if isinstance(data, Failure):
-            return _cut_short(data)
-        if not data:
-            return None
-        parts.append(data)
-        size += len(data)
-        if size > bytes_max:
-            return Failure(FailureClass.BAD_ANSWER, "answer too long")
+            if isinstance(data, Failure):
+                return _cut_short(data)
+            if not data:
+                return None
+            parts.append(data)
+            size += len(data)
+            if size > bytes_max:
+                return Failure(FailureClass.BAD_ANSWER, "answer too long")
+    return Failure(FailureClass.TIMEOUT, "idle")
 
 
 def _cut_short(failure: Failure) -> Failure:
