@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from tests.factories import RETRY, a_route, with_timeouts
+from tests.factories import RETRY, a_route, a_target, with_timeouts
 from trio_gateway.failover.attempts import MisuseError
 from trio_gateway.failover.commands import (
     Command,
@@ -20,6 +20,7 @@ from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.events import (
     AnswerEnded,
     AttemptFailed,
+    Called,
     ClientLeft,
     CutShort,
     Opened,
@@ -370,3 +371,53 @@ def test_whoever_waited_for_one_target_in_vain_fails_over_to_the_next() -> None:
     dial = dial_of(engine.advance(TimeCame(), wake.at))
 
     assert (dial.target.id, dial.reason) == ("b/m", Reason.FAILOVER)
+
+
+DIED = Failure(FailureClass.NOT_PROCESSED, "reused connection died")
+
+
+def test_a_redial_waits_its_turn_where_its_slot_has_gone_to_another() -> None:
+    fleet, route = Fleet(), a_route([a_target("a", max_concurrency=1)])
+    engine = an_engine(route, fleet=fleet)
+    other = Engine(
+        route, fleet, Wish(is_stream=True), ticket="other", random_for=Random
+    )
+    engine.start(0.0)
+    other.start(0.0)  # in line
+
+    (wake,) = engine.advance(AttemptFailed(1, DIED), 0.1)
+
+    assert isinstance(wake, WakeAt)
+    assert dial_of(other.advance(Called(), 0.1)).target.id == "a/m"
+    other.advance(Opened(1), 0.15)
+    other.advance(AnswerEnded(1), 0.2)
+    assert dial_of(engine.advance(Called(), 0.2)).reason is Reason.REDIAL
+
+
+def test_no_redial_goes_to_a_target_that_has_asked_others_to_stay_away() -> None:
+    fleet, route = Fleet(), a_route("ab")
+    engine, other = an_engine(route, fleet=fleet), an_engine(route, fleet=fleet)
+    engine.start(0.0)
+    other.start(0.0)
+    other.advance(AttemptFailed(1, throttled(40.0)), 0.1)
+
+    dial = dial_of(engine.advance(AttemptFailed(1, DIED), 0.1))
+
+    assert (dial.target.id, dial.reason) == ("b/m", Reason.FAILOVER)
+
+
+def test_a_slot_is_not_used_if_it_came_with_a_word_to_stay_away() -> None:
+    fleet = Fleet()
+    route = a_route([a_target("a", max_concurrency=1)], same_target=0)
+    engine = an_engine(route, fleet=fleet)
+    other = Engine(
+        route, fleet, Wish(is_stream=True), ticket="other", random_for=Random
+    )
+    engine.start(0.0)
+    other.start(0.0)  # in line
+    engine.advance(AttemptFailed(1, throttled(3.0)), 0.1)
+
+    refuse = refusal_of(other.advance(Called(), 0.1))
+
+    assert refuse.kind is RefusalKind.RATE_LIMITED
+    assert fleet.health(route.targets[0], 0.1).limiter.in_flight == 0

@@ -249,7 +249,8 @@ class Watch:
         last = event.failure if isinstance(event, AttemptFailed) else None
         match refuse.kind:
             case RefusalKind.CLIENT_ERROR:
-                if last is None or meaning_of(last).verdict not in (
+                said = refuse.failure
+                if said not in failures or meaning_of(said).verdict not in (
                     Verdict.STOP,
                     Verdict.CONTEXT,
                 ):

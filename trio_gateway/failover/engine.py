@@ -26,7 +26,7 @@ failed, it was dropped, its answer ended, the client left. The fleet is informed
 start and of each end, once.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
 from math import inf
 from random import Random
@@ -190,7 +190,12 @@ class Engine:
     ) -> tuple[Command, ...]:
         target = attempt.target
         if self._is_redial_due(attempt, failure, now):
-            return self._dial(target, Reason.REDIAL, now)
+            if self._why_not(target, now) is None:
+                return self._dial(target, Reason.REDIAL, now)
+            # Others may have taken its slot, or been told to stay away.
+            is_alone = not self.attempts.live()
+            if is_alone and self._wait_for_any([target], Reason.REDIAL, now):
+                return ()
         moves = self._moves_on(failure)
         verdict = meaning_of(failure).verdict
         if verdict is Verdict.CONTEXT and not moves:
@@ -217,7 +222,7 @@ class Engine:
             return self._refuse(failure, now, out_of_time=True)
         target = self._choice(now)
         if target is None:
-            if self._wait_for_any(reason, now):
+            if self._wait_for_any(self._next, reason, now):
                 return ()
             target = self._choice(now, in_despair=True)
         if target is None:
@@ -285,9 +290,11 @@ class Engine:
             )
         )
 
-    def _wait_for_any(self, reason: Reason, now: float) -> bool:
+    def _wait_for_any(
+        self, targets: Sequence[Target], reason: Reason, now: float
+    ) -> bool:
         """Wait for the first target that may be free, or may be asked, in time."""
-        for target in self._next:
+        for target in targets:
             wait = None
             match self._why_not(target, now):
                 case Denied.FULL:
@@ -316,15 +323,18 @@ class Engine:
         if not is_granted and (longer := waiter.go_on(wait, now)):
             self._waiting = longer
             return ()
-        waiter.end(wait, now, keeps_slot=is_granted)
+        # A slot may come from an attempt that was told to stay away, or that broke it.
+        is_usable = self._why_not(wait.target, now) in (None, Denied.FULL)
+        keeps_slot = is_granted and is_usable
+        waiter.end(wait, now, keeps_slot=keeps_slot)
         self.state, self._waiting = State.TRYING, None
-        if is_granted or self._why_not(wait.target, now) is None:
+        if keeps_slot or self._why_not(wait.target, now) is None:
             return self._dial(wait.target, wait.reason, now)
         if wait.target in self._next:
             self._next.remove(wait.target)  # it had its chance
-        failures = self.attempts.failures()
-        reason = Reason.FAILOVER if self.attempts else Reason.FIRST
-        return self._go_on(reason, failures[-1] if failures else None, now)
+        if not self.attempts:
+            return self._go_on(Reason.FIRST, None, now)
+        return self._go_on(Reason.FAILOVER, self.attempts[-1].failure, now)
 
     # When?
 
