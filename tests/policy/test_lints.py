@@ -1,10 +1,12 @@
 """Each lint has a policy that triggers it and one that does not; comments silence."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.cli.processes import POLICIES
 from trio_gateway.policy.findings import Lint
 from trio_gateway.policy.judge import Judgement, judge
 from trio_gateway.policy.lints import LOOKS, context_of
@@ -225,6 +227,12 @@ def test_a_lint_finds_what_it_is_for_and_nothing_else(
 def test_every_lint_has_a_case() -> None:
     assert set(CASES) | {Lint.UNKNOWN_LINT} == set(Lint)
     assert len(LOOKS) == len(set(LOOKS))
+
+
+def test_every_lint_is_in_the_reference_and_no_other() -> None:
+    text = (POLICIES / "README.md").read_text()
+    table = text.partition("| warning | when |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(Lint)
 
 
 SINGLE = """\
