@@ -210,7 +210,8 @@ def test_13_detection_of_fast_failures(rate_per_s: float, ledger: Ledger) -> Non
             for change in seen.result.changes
             if change.target == "a/m" and change.after is BreakerState.OPEN
         ]
-        first_ones.append(len(seen.sent("a/m", 10.0, openings[0])))
+        sent = seen.sent("a/m", 10.0, openings[0])
+        first_ones.append(sum(each.ended_at <= openings[0] for each in sent))
         probes = seen.sent("a/m", openings[0], 30.0, firsts=True)
         extra += max(0, len(probes) - len(openings))
     ledger(
