@@ -20,10 +20,13 @@ from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.failover.rehearsal import Fate, LongestDice, Moment, rehearse
 from trio_gateway.policy.bounds import bounds_of
+from trio_gateway.policy.explain import Asked, explain
+from trio_gateway.policy.given import Ill, impose, parse_given
 from trio_gateway.policy.route import Route, Target
 
 ROUTES = 1_000
 WHIMS = 4
+EXPLAINED = 200
 # A hair before a limit, so that what happens there still counts.
 A_HAIR = 1e-9
 
@@ -222,6 +225,22 @@ STATED = {
     "stream_opened_s": "stream_s",
     "answer_opened_s": "answer_s",
 }
+
+
+def test_no_explanation_exceeds_what_is_stated() -> None:
+    for seed in range(EXPLAINED):
+        route, dice = random_route(seed), Random(f"given/{seed}")
+        fleet = Fleet(Random("fleet"))
+        ills = [f"t0/m={dice.choice(list(Ill))}", "t1/m=throttled:2s", "t2/m=open"]
+        known = [ill for ill in ills if any(t.id in ill for t in route.targets)]
+        impose(parse_given(",".join(known)), route, fleet, 0.0)
+        bounds = bounds_of(route)
+        for timeline in explain(route, fleet).timelines:
+            is_whole = timeline.name == "silent-whole"
+            most_s = bounds.answer_s if is_whole else bounds.stream_s
+            assert timeline.steps[-1].at_s <= most_s + 1e-6, (seed, timeline)
+            asked = [step for step in timeline.steps if isinstance(step, Asked)]
+            assert len(asked) <= bounds.attempts, (seed, timeline)
 
 
 def test_no_history_exceeds_what_is_stated_and_most_come_close() -> None:
