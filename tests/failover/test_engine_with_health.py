@@ -226,6 +226,39 @@ def test_in_despair_few_are_tried_at_once_and_the_rest_is_told_when_to_come() ->
     assert 1 <= refuse.retry_after_s <= 7
 
 
+def test_the_last_resort_is_the_one_that_will_be_probed_first() -> None:
+    house = House(a_route("ab"))
+    for target, until in zip(house.route.targets, (130.0, 120.0), strict=True):
+        breaker = house.fleet.health(target, 100.0).breaker
+        for _ in range(5):
+            breaker.failed(100.0, breaker.sent(), "scripted")
+        breaker.open_until = until
+
+    assert dial_of(house.an_exchange().start(101.0)).target.id == "b/m"
+
+
+def test_a_failover_is_not_sent_where_too_many_have_failed() -> None:
+    house = House(a_route("ab"))
+    standby = house.fleet.health(house.route.targets[1], 100.0)
+    standby.budget.tokens = 10.0
+    for _ in range(3):
+        standby.breaker.failed(100.0, standby.breaker.sent(), "scripted")
+    engine = house.an_exchange()
+    engine.start(100.0)
+
+    assert refusal_of(engine.advance(AttemptFailed(1, SICK), 100.1))
+
+
+def test_throttles_move_no_breaker() -> None:
+    house = House(a_route("ab"))
+    now = 100.0
+    for _ in range(10):
+        house.fail(1, now=now, failure=throttled(0.5))
+        now += 1.0
+
+    assert dial_of(house.an_exchange().start(now)).target.id == "a/m"
+
+
 def test_a_client_error_moves_no_breaker() -> None:
     house = House(a_route("ab"))
     wrong = Failure(FailureClass.CLIENT_ERROR, "400", 400)

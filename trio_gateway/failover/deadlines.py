@@ -18,8 +18,10 @@ from typing import Final, Protocol
 from trio_gateway.failover.quantile import AdaptivePatience
 from trio_gateway.policy.route import Route, Target
 
-# Less than this is no fair chance for a target: it is what a reserve holds at least.
+# Less than this is no fair chance for a target: it is what a reserve holds at least,
+# and at most.
 _RESERVE_MIN_S: Final = 2.0
+_RESERVE_MAX_S: Final = 10.0
 # Below this an attempt is hardly worth its price: half the p50 of a fast model's
 # first token. A policy whose whole patience is short speaks of faster upstreams.
 _MIN_USEFUL_S: Final = 0.5
@@ -103,6 +105,8 @@ class Deadlines:
         if not later:
             # Nobody is kept waiting by more patience, so an unwritten limit is none.
             return now + (min(hard_s, left_s) if is_written else left_s)
+        if hard_s + _RESERVE_MAX_S * len(later) <= left_s:
+            return now + hard_s  # whatever the reserves are, there is room for them
         spare_s = left_s - sum(limits.patience(t).reserve_s(now) for t in later)
         if spare_s < _RESERVE_MIN_S:
             spare_s = left_s / (len(later) + 1)

@@ -15,7 +15,7 @@ from collections.abc import Container, Hashable, Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from trio_gateway.failover.balancer import PeakEwma
 from trio_gateway.failover.breaker import Breaker, BreakerState, Sent
@@ -45,8 +45,7 @@ _OVERLOADS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What may be compared in time: streamed or not, and the prompt's size."""
 
     commits_whole: bool
