@@ -1,0 +1,265 @@
+"""The tables of a page: expectations, targets, what changed, and numbers over time."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from trio_gateway.chaos.page.values import Measured, PageRun, PageTarget
+from trio_gateway.chaos.page.words import (
+    bound_text,
+    clock_text,
+    seconds_text,
+    share_text,
+    text,
+    value_text,
+)
+from trio_gateway.failover.breaker import BreakerState
+
+# The timelines in numbers, as many rows as people read.
+_ROWS_MAX: Final = 24
+_NONE: Final = "\u2013"
+
+
+def table(
+    caption: str, head: Sequence[str], rows: Iterable[str], kind: str = ""
+) -> str:
+    """A table that can be moved sideways where it does not fit, also by keyboard."""
+    columns = "".join(f'<th scope="col">{text(each)}</th>' for each in head)
+    return (
+        f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0">'
+        f'<table class="{kind}"><caption>{text(caption)}</caption>'
+        f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def row(first: str, cells: Iterable[str], kind: str = "") -> str:
+    """A row with its own head; the cells are HTML already."""
+    inner = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f'<tr class="{kind}"><th scope="row">{text(first)}</th>{inner}</tr>'
+
+
+def mark(*, ok: bool) -> str:
+    """A judgement by sign, word and colour."""
+    return (
+        '<span class="ok">\u2713 met</span>'
+        if ok
+        else '<span class="bad-word">\u2717 failed</span>'
+    )
+
+
+# Expectations
+
+
+def expectations(run: PageRun) -> str:
+    """What was expected, beside what was measured; other measures below."""
+    wanted = [each for each in run.measures if each.bound is not None]
+    others = [each for each in run.measures if each.bound is None]
+    rows = [_expected(each) for each in wanted]
+    rows.append(
+        row(
+            "invariants",
+            (
+                "all",
+                f"{len(run.violations) or 'none'} broken",
+                mark(ok=not run.violations),
+            ),
+            "failed" if run.violations else "",
+        )
+    )
+    rows += [
+        row(each.measure.title, ("", value_text(each.measure, each.value), ""), "quiet")
+        for each in others
+        if each.value is not None
+    ]
+    head = ("", "expected", "measured", "")
+    return table("Expectations", head, rows, "numbers")
+
+
+def _expected(each: Measured) -> str:
+    cells = (
+        bound_text(each.measure, each.bound),
+        value_text(each.measure, each.value),
+        mark(ok=each.ok),
+    )
+    return row(each.measure.title, cells, "" if each.ok else "failed")
+
+
+# What changed
+
+
+def comparison(one: PageRun, other: PageRun) -> str:
+    """Two runs, measure by measure; what differs stands out."""
+    rows = []
+    for left, right in zip(one.measures, other.measures, strict=True):
+        said = (
+            value_text(left.measure, left.value),
+            value_text(right.measure, right.value),
+        )
+        if said == (_NONE, _NONE):
+            continue
+        cells = (
+            bound_text(left.measure, left.bound),
+            said[0] + ("" if left.ok else " \u2717"),
+            said[1] + ("" if right.ok else " \u2717"),
+            _change(left, right) if said[0] != said[1] else "same",
+        )
+        rows.append(
+            row(left.measure.title, cells, "changed" if said[0] != said[1] else "quiet")
+        )
+    for target_id in dict.fromkeys(t.id for run in (one, other) for t in run.targets):
+        sent = [
+            next((t.attempts for t in run.targets if t.id == target_id), None)
+            for run in (one, other)
+        ]
+        written = [_NONE if n is None else f"{n:,}" for n in sent]
+        change = _times(sent[0], sent[1])
+        kind = "changed" if written[0] != written[1] else "quiet"
+        rows.append(row(f"requests to {target_id}", (_NONE, *written, change), kind))
+    head = ("", "expected", one.policy, other.policy, "change")
+    return table("What changed", head, rows, "numbers compare")
+
+
+def _change(left: Measured, right: Measured) -> str:
+    if left.value is None or right.value is None:
+        return _NONE
+    is_better = (right.value > left.value) == left.measure.is_at_least
+    word = "\u25b2 better" if is_better else "\u25bc worse"
+    kind = "ok" if is_better else "bad-word"
+    return f'<span class="{kind}">{word}</span>{_by(left.value, right.value)}'
+
+
+def _by(left: float, right: float) -> str:
+    if left <= 0 or right <= 0 or abs(right / left - 1) < 0.01:
+        return ""
+    return f" {_ratio(right / left)}"
+
+
+def _times(left: int | None, right: int | None) -> str:
+    if not left or not right:
+        return "" if left == right else "more" if right else "fewer"
+    return _ratio(right / left) if left != right else "same"
+
+
+def _ratio(ratio: float) -> str:
+    if ratio >= 2:
+        return f"\u00d7{ratio:.1f}"
+    return f"{100 * (ratio - 1):+.0f}\u202f%".replace("-", "\u2212")
+
+
+# Targets
+
+
+def targets(run: PageRun, caption: str = "By target") -> str:
+    """What each target saw."""
+    head = (
+        *("target", "requests", "first attempts", "failed", "failures"),
+        *("most at once", "breaker opened", "not closed for"),
+    )
+    rows = [_target(each, run.duration_s) for each in run.targets]
+    return table(caption, head, rows or [_EMPTY.format(len(head))], "numbers targets")
+
+
+_EMPTY: Final = '<tr><td colspan="{}">none</td></tr>'
+
+
+def _target(target: PageTarget, duration_s: float) -> str:
+    shut_s = sum(
+        span.until_s - span.from_s
+        for span in target.states
+        if span.state is not BreakerState.CLOSED
+    )
+    kinds = ", ".join(
+        f"{kind.replace('_', ' ')} {times:,}" for kind, times in target.failures[:4]
+    )
+    failed = f"{target.failed:,}"
+    if target.failed:
+        failed += (
+            f" <small>{share_text(target.failed / max(1, target.attempts))}</small>"
+        )
+    cells = (
+        f"{target.attempts:,}",
+        f"{target.first_attempts:,}",
+        failed,
+        text(kinds or _NONE),
+        f"{target.peak:,}",
+        f"{target.opened:,}\u00d7" if target.opened else "never",
+        f"{seconds_text(shut_s)} <small>{share_text(shut_s / duration_s)}</small>"
+        if shut_s
+        else _NONE,
+    )
+    return row(target.id, cells)
+
+
+# Numbers over time
+
+
+def over_time(run: PageRun) -> str:
+    """The timelines as numbers, for whom pictures say nothing."""
+    load, bands = run.load, run.first_token
+    every = max(1, -(-len(load.offered) // _ROWS_MAX))
+    rows = []
+    for at in range(0, len(load.offered), every):
+        until = min(at + every, len(load.offered))
+        from_s, until_s = at * load.bucket_s, min(until * load.bucket_s, run.duration_s)
+        lows = [share for share in load.availability[at:until] if share is not None]
+        first, last = int(from_s / bands.bucket_s), int(until_s / bands.bucket_s)
+        rows.append(
+            row(
+                f"{clock_text(from_s)} to {clock_text(until_s)}",
+                (
+                    f"{sum(load.offered[at:until]):,}",
+                    f"{sum(load.answered[at:until]):,}",
+                    share_text(min(lows)) if lows else _NONE,
+                    _most(bands.p50[first : max(last, first + 1)]),
+                    _most(bands.p99[first : max(last, first + 1)]),
+                    text(_trouble(run, from_s, until_s)),
+                ),
+            )
+        )
+    head = (
+        *("time", "came", "answered", "lowest availability"),
+        *("highest p50", "highest p99", "breakers not closed"),
+    )
+    return table(f"Numbers over time, {run.policy}", head, rows, "numbers")
+
+
+def _most(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return seconds_text(max(known)) if known else _NONE
+
+
+def _trouble(run: PageRun, from_s: float, until_s: float) -> str:
+    found = [
+        target.id
+        for target in run.targets
+        if any(
+            span.state is not BreakerState.CLOSED
+            and span.from_s < until_s
+            and span.until_s > from_s
+            for span in target.states
+        )
+    ]
+    return ", ".join(found) or _NONE
+
+
+# Many runs
+
+
+def overview(runs: Sequence[PageRun]) -> str:
+    """A row for each run: whether it held, and its measures."""
+    known = {e.measure.key for run in runs for e in run.measures if e.value is not None}
+    shown = [e.measure for e in runs[0].measures if e.measure.key in known]
+    rows = []
+    for run in runs:
+        by_key = {each.measure.key: each for each in run.measures}
+        cells = [mark(ok=run.holds)]
+        for measure in shown:
+            each = by_key[measure.key]
+            cells.append(
+                value_text(measure, each.value) + ("" if each.ok else " \u2717")
+            )
+        rows.append(
+            row(f"{run.policy}, seed {run.seed}", cells, "" if run.holds else "failed")
+        )
+    return table(
+        "All runs", ("run", "verdict", *(each.title for each in shown)), rows, "numbers"
+    )
