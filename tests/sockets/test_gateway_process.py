@@ -253,6 +253,21 @@ async def test_a_saved_policy_is_taken_over_and_a_wrong_one_is_not(
     assert told["last_refusal"]["report"] == [line["report"]]
 
 
+async def test_the_drain_of_the_policy_that_holds_is_the_one_that_counts(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    served = await serve_in_a_process(nursery, tmp_path, pace=ENDLESS, drain="1h")
+    stream = await a_stream(served.port)
+    path = tmp_path / "policy.yaml"
+    path.write_text(path.read_text().replace("drain: 1h", "drain: 200ms"))
+    await served.says("policy_reloaded", words="gateway: drain: 3600s -> 0.2s")
+
+    served.process.send_signal(signal.SIGTERM)
+
+    assert await served.ends() == 0
+    assert (await read(stream)).ending != "whole"
+
+
 async def test_a_log_that_nobody_reads_stops_nothing(
     nursery: trio.Nursery, tmp_path: Path
 ) -> None:
