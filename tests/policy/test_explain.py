@@ -90,7 +90,7 @@ def test_a_wait_in_line_is_one_step() -> None:
     assert isinstance(wait, Waited)
     assert wait.until_s == 2.0  # the queue's max_wait
     assert isinstance(refused, Refused)
-    assert refused.error == "503 unavailable"
+    assert refused.client_gets == "503 unavailable"
 
 
 def test_an_answer_that_is_held_whole_has_no_timeline_of_its_own() -> None:

@@ -84,7 +84,7 @@ class Refused:
     """The client gets an error; a hint when to come back may stand in it."""
 
     at_s: float
-    error: str
+    client_gets: str
     retry_after_s: float | None
 
 
