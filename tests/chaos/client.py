@@ -109,6 +109,7 @@ def a_call(body: bytes = b"{}", *, account: str = "a", connect_by: float = 10) -
 
 ENDINGS = {
     "connection refused": "refused",
+    "name not resolved": "refused",
     "not connected in time": "refused",
     "closed without an answer": "cut",
     "connection reset": "reset",

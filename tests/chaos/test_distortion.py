@@ -6,7 +6,7 @@ import pytest
 
 from trio_gateway.chaos.answers import Asked, Pace, Voice, good_script
 from trio_gateway.chaos.distortion import distort
-from trio_gateway.chaos.errors import ERRORS
+from trio_gateway.chaos.error_forms import ERRORS
 from trio_gateway.chaos.faults import parse_fault
 from trio_gateway.chaos.script import Ending, Pause, Refusal, Script, Send
 
@@ -36,7 +36,7 @@ def test_every_error_has_its_status_and_a_body_of_the_announced_kind(name: str) 
     assert answer.declared_length == len(answer.body)
     if ("content-type", "application/json") in answer.headers:
         said = json.loads(answer.body)
-        assert "error" in said or said["object"] == "error"
+        assert "error" in said or said["message"]
     else:
         assert answer.body.startswith(b"<html>")
 

@@ -1,12 +1,10 @@
 import pytest
 
-from trio_gateway.chaos.errors import Hint, HintForm
-from trio_gateway.chaos.faults import (
+from trio_gateway.chaos.effects import (
     Break,
     Delay,
     Effect,
     ErrorIn200,
-    Fault,
     Heartbeats,
     NoFinish,
     Refuse,
@@ -15,8 +13,9 @@ from trio_gateway.chaos.faults import (
     Status,
     WrongBody,
     WrongContentType,
-    parse_fault,
 )
+from trio_gateway.chaos.errors import Hint, HintForm
+from trio_gateway.chaos.faults import Fault, parse_fault
 from trio_gateway.chaos.script import Ending, Refusal
 
 

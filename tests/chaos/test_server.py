@@ -8,12 +8,14 @@ import trio.testing
 from tests.chaos.client import Got, Reader, a_request, read_behind_the_port
 from trio_gateway.chaos import connection, server
 from trio_gateway.chaos.answers import ChatRequest, Pace
-from trio_gateway.chaos.faults import WrongBody, parse_fault
+from trio_gateway.chaos.effects import Disorder, WrongBody
+from trio_gateway.chaos.faults import parse_fault
 from trio_gateway.chaos.network import MemoryNetwork
+from trio_gateway.chaos.presets import PRESETS
 from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
 from trio_gateway.chaos.seen import RequestEnding, SeenRequest
 from trio_gateway.chaos.server import SimulatedProvider
-from trio_gateway.chaos.weather import PRESETS, Weather
+from trio_gateway.chaos.weather import Weather
 
 Clock = trio.testing.MockClock
 
@@ -46,6 +48,7 @@ async def ask(network: MemoryNetwork, body: bytes = STREAM) -> Got:
 
 NEAREST: dict[Behaviour, str] = {
     Refusal.CONNECT_REFUSED: "reset",
+    Refusal.NAME_UNKNOWN: "reset",
     Refusal.CONNECT_HANG: "silent",
 }
 
@@ -85,8 +88,11 @@ FAULTS = (
     *("slow_first_token=9s", "cut=0", "cut=1", "cut=300", "reset=0", "reset=300"),
     *("eof=0", "eof=300", "hang=0", "hang=300", "reset", "close", "silence"),
     *("error_in_200", "error_in_200=2", "role_only", "role_only=cut", "heartbeats=15s"),
-    *("no_finish", "no_finish=done", "wrong_content_type"),
-    *(wrong.value for wrong in WrongBody),
+    *("no_finish", "no_finish=done", "wrong_content_type", "slow_head=5s", "gap=2s"),
+    *("stall=30s", "stall=30s@2", "slow=8", "slices=1", "slices=7", "unterminated"),
+    *("unterminated=300", "role_only=unterminated", "filtered=2", "huge_token=300000"),
+    *("wrong_length=+7", "half_open", "stale"),
+    *(wrong.value for wrong in (*WrongBody, *Disorder)),
 )
 
 
@@ -249,7 +255,7 @@ async def test_a_seed_gives_the_same_bytes_again(
     autojump_clock: Clock, nursery: trio.Nursery
 ) -> None:
     async def all_bytes() -> list[Got]:
-        provider = SimulatedProvider.in_weather(Weather(faults=PRESETS["flaky"]))
+        provider = SimulatedProvider.in_weather(Weather(faults=PRESETS["flaky"].faults))
         network, _ = await serving(nursery, provider)
         return [await ask(network) for _ in range(20)]
 

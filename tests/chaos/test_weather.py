@@ -7,8 +7,9 @@ import pytest
 
 from trio_gateway.chaos.answers import ChatRequest
 from trio_gateway.chaos.faults import parse_fault
+from trio_gateway.chaos.presets import PRESETS
 from trio_gateway.chaos.script import Behaviour, Ending, Refusal, Script
-from trio_gateway.chaos.weather import PRESETS, Weather
+from trio_gateway.chaos.weather import Weather
 
 STREAM = ChatRequest("/v1/chat/completions", b'{"model":"m","stream":true}')
 
@@ -29,7 +30,7 @@ def status(behaviour: Behaviour) -> int | None:
 
 
 def test_the_same_seed_gives_the_same_weather() -> None:
-    flaky = Weather(faults=PRESETS["flaky"])
+    flaky = Weather(faults=PRESETS["flaky"].faults)
     assert run(flaky, requests=200) == run(flaky, requests=200)
     assert run(flaky, requests=200, seed=8) != run(flaky, requests=200)
 
@@ -49,7 +50,7 @@ def test_providers_of_one_seed_do_not_fail_in_step() -> None:
 def test_weather_does_not_depend_on_the_process() -> None:
     program = (
         "from tests.chaos.test_weather import *\n"
-        "print(hash_of(run(Weather(faults=PRESETS['flaky']), requests=50)))"
+        "print(hash_of(run(Weather(faults=PRESETS['flaky'].faults), requests=50)))"
     )
     found = {
         subprocess.run(
@@ -61,7 +62,7 @@ def test_weather_does_not_depend_on_the_process() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    here = hash_of(run(Weather(faults=PRESETS["flaky"]), requests=50))
+    here = hash_of(run(Weather(faults=PRESETS["flaky"].faults), requests=50))
     assert found == {f"{here}\n"}
 
 
@@ -103,8 +104,8 @@ def test_an_unreadable_request_is_refused_whatever_the_weather() -> None:
 
 
 def test_flaky_strikes_half_of_all_requests_before_their_first_token() -> None:
-    good = run(Weather(faults=PRESETS["calm"]))
-    flaky = run(Weather(faults=PRESETS["flaky"]))
+    good = run(Weather())
+    flaky = run(Weather(faults=PRESETS["flaky"].faults))
     struck = [one for one, other in zip(flaky, good, strict=True) if one != other]
 
     assert 450 < len(struck) < 550

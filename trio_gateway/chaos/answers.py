@@ -6,7 +6,8 @@ request gets the same bytes in every run, in memory as on sockets.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from random import Random
 from typing import Final
 
@@ -90,18 +91,37 @@ def _deployment(path: str) -> str:
     return rest.partition("/")[0] or "simulated"
 
 
+class Dialect(StrEnum):
+    """Which provider's way of speaking OpenAI's API."""
+
+    OPENAI = "openai"
+    AZURE = "azure"  # with the verdicts of its content filter all through the answer
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How long answers are and how fast they come.
 
     A stream's head comes after `head_s`, its first token `first_token_s` later, every
-    next one `gap_s` after the last. A plain answer takes as long in all.
+    next one `gap_s` after the last. A plain answer takes as long in all. Where a
+    provider reads what it has written before it sends it, as Azure does, tokens come
+    in blocks.
     """
 
     tokens: int = 24
     head_s: float = 0.0
     first_token_s: float = 0.0
     gap_s: float = 0.0
+    block_tokens: int = 1
+
+    def slower(self, factor: float) -> "Pace":
+        """The same, but everything takes so many times as long."""
+        return replace(
+            self,
+            head_s=self.head_s * factor,
+            first_token_s=self.first_token_s * factor,
+            gap_s=self.gap_s * factor,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +132,7 @@ class Voice:
     seed: int = 0
     number: int = 1
     pace: Pace = Pace()
+    dialect: Dialect = Dialect.OPENAI
 
     def random(self, purpose: str) -> Random:
         """Give this answer's own dice, one set for each purpose."""
@@ -127,7 +148,7 @@ class Voice:
 class Events:
     """A stream by the parts it is made of, each event as its bytes."""
 
-    roles: tuple[bytes, ...]  # one for each choice, without content
+    roles: tuple[bytes, ...]  # one for each choice, without content; Azure: one more
     tokens: tuple[bytes, ...]
     finishes: tuple[bytes, ...]  # one for each choice
     usage: tuple[bytes, ...]  # none or one
@@ -174,11 +195,12 @@ def stream_script(events: Events, pace: Pace) -> Script:
     """Send events one by one, tokens at the pace given."""
     steps: list[Step] = [Send(event) for event in events.roles]
     wait_s = pace.first_token_s
-    for event in events.tokens:
-        if wait_s:
+    for place, event in enumerate(events.tokens):
+        if wait_s and place % pace.block_tokens == 0:
             steps.append(Pause(wait_s))
+            wait_s = 0.0
         steps.append(Send(event))
-        wait_s = pace.gap_s
+        wait_s += pace.gap_s
     steps.extend(Send(event) for event in events.tail)
     return Script(headers=(EVENTS,), head_after_s=pace.head_s, steps=tuple(steps))
 
@@ -186,7 +208,7 @@ def stream_script(events: Events, pace: Pace) -> Script:
 def completion(asked: Asked, voice: Voice) -> bytes:
     """Make a whole `chat.completion` with its usage."""
     tokens = _tokens(asked, voice.pace)
-    choices = [
+    choices: list[dict[str, object]] = [
         {
             "index": index,
             "message": {
@@ -200,6 +222,9 @@ def completion(asked: Asked, voice: Voice) -> bytes:
         for index in range(asked.choices)
     ]
     frame = _frame(asked, voice, kind="chat.completion")
+    if voice.dialect is Dialect.AZURE:
+        frame |= PROMPT_VERDICT
+        choices = [choice | VERDICT for choice in choices]
     return as_json(frame | {"choices": choices, "usage": _usage(asked, tokens)})
 
 
@@ -210,22 +235,26 @@ def stream_events(asked: Asked, voice: Voice) -> Events:
         frame["usage"] = None
     tokens = _tokens(asked, voice.pace)
     indices = range(asked.choices)
+    is_azure = voice.dialect is Dialect.AZURE
 
     def chunk(index: int, delta: dict[str, object], finish: str | None = None) -> bytes:
-        choice = {
+        choice: dict[str, object] = {
             "index": index,
             "delta": delta,
             "logprobs": None,
             "finish_reason": finish,
         }
+        if is_azure:
+            choice |= VERDICT if delta.get("content") else NO_VERDICT
         return as_event(frame | {"choices": [choice]})
 
     role: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
     words = [_words(voice, index, tokens) for index in indices]
     usage = as_event(frame | {"choices": [], "usage": _usage(asked, tokens)})
     finish = _finish_reason(asked, voice.pace)
+    roles = tuple(chunk(index, role) for index in indices)
     return Events(
-        roles=tuple(chunk(index, role) for index in indices),
+        roles=(PROMPT_EVENT, *roles) if is_azure else roles,
         tokens=tuple(
             chunk(index, {"content": words[index][place]})
             for place in range(tokens)
@@ -244,6 +273,26 @@ def as_json(value: object) -> bytes:
 def as_event(value: object) -> bytes:
     """Write one server-sent event."""
     return b"data: " + as_json(value) + b"\n\n"
+
+
+def preamble_events(asked: Asked, voice: Voice) -> int:
+    """How many events of a stream come before its first token."""
+    return asked.choices + (voice.dialect is Dialect.AZURE)
+
+
+_SAFE: Final = {
+    name: {"filtered": False, "severity": "safe"}
+    for name in ("hate", "self_harm", "sexual", "violence")
+}
+VERDICT: Final[dict[str, object]] = {"content_filter_results": _SAFE}
+NO_VERDICT: Final[dict[str, object]] = {"content_filter_results": {}}
+PROMPT_VERDICT: Final[dict[str, object]] = {
+    "prompt_filter_results": [{"prompt_index": 0} | VERDICT]
+}
+# Azure's first frame is about the prompt: it has no choice, no model and no id.
+PROMPT_EVENT: Final = as_event(
+    {"id": "", "object": "", "created": 0, "model": "", "choices": []} | PROMPT_VERDICT
+)
 
 
 def _frame(asked: Asked, voice: Voice, *, kind: str) -> dict[str, object]:

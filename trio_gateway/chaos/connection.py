@@ -8,6 +8,7 @@ behaviour says how the connection is left, and that is done when all else has en
 import socket
 import struct
 from enum import Enum
+from ipaddress import IPv6Address, ip_address
 from typing import Final, Protocol, assert_never
 
 import trio
@@ -23,10 +24,20 @@ from trio_gateway.chaos.http1 import (
     frame_bytes,
     framing_of,
     head_bytes,
+    interim_bytes,
 )
 from trio_gateway.chaos.network import MemoryStream
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
+from trio_gateway.chaos.script import (
+    Aftermath,
+    Behaviour,
+    Ending,
+    Pause,
+    Refusal,
+    Script,
+    Send,
+)
 from trio_gateway.chaos.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.turns import Turn
 
 # A connection may wait so long for its next request to be whole; longer than pools
 # keep one, so that it is they who close.
@@ -50,6 +61,7 @@ class Parting(Enum):
     """How a connection is left after an answer."""
 
     KEEP = "keep"  # it is not: the next request may come
+    DEAF = "deaf"  # nor is it, but nobody will answer it
     CLOSE = "close"
     CUT = "cut"  # closed without TLS's goodbye, as by a process that died
     RESET = "reset"
@@ -58,8 +70,10 @@ class Parting(Enum):
 class Desk(Protocol):
     """Where requests are written down and decided upon."""
 
-    def begin(self, request: HttpRequest) -> tuple[SeenRequest, Behaviour]:
-        """Take a request that is whole."""
+    def begin(
+        self, request: HttpRequest, *, is_near: bool
+    ) -> tuple[SeenRequest, Behaviour, Turn]:
+        """Take a request that is whole; `is_near` if it comes from this machine."""
 
     def end(self, seen: SeenRequest, ending: RequestEnding) -> None:
         """Take note of how it ended."""
@@ -71,6 +85,7 @@ class Connection:
     def __init__(self, stream: trio.abc.Stream, desk: Desk) -> None:
         self._stream = stream
         self._desk = desk
+        self._is_near = _is_near(stream)
         self._has_client_left = False
         self._parting = Parting.CLOSE
 
@@ -123,6 +138,9 @@ class Connection:
                 await self._refuse(request)
                 return Parting.CLOSE
             parting = await self._answer(request)
+            if parting is Parting.DEAF:
+                await trio.sleep(SILENCE_S)
+                return Parting.CUT
             if parting is not Parting.KEEP:
                 return parting
 
@@ -141,9 +159,10 @@ class Connection:
 
     async def _answer(self, request: HttpRequest) -> Parting:
         """Play what the desk decides, and tell it how that ended."""
-        seen, behaviour = self._desk.begin(request)
+        seen, behaviour, turn = self._desk.begin(request, is_near=self._is_near)
         ending = RequestEnding.STOPPED
         try:
+            await turn.come()
             parting = await self._play(behaviour, request, seen)
             is_proper = _is_proper(behaviour)
             ending = RequestEnding.ANSWERED if is_proper else RequestEnding.FAULT
@@ -153,6 +172,7 @@ class Connection:
         finally:
             if self._has_client_left and ending is RequestEnding.STOPPED:
                 ending = RequestEnding.CLIENT_LEFT
+            turn.leave()
             self._desk.end(seen, ending)
         return parting
 
@@ -165,7 +185,7 @@ class Connection:
             case Refusal.CLOSE:
                 return Parting.CLOSE
             # A connection that was made can no longer be refused: this is the nearest.
-            case Refusal.RESET | Refusal.CONNECT_REFUSED:
+            case Refusal.RESET | Refusal.CONNECT_REFUSED | Refusal.NAME_UNKNOWN:
                 return Parting.RESET
             case Refusal.SILENCE | Refusal.CONNECT_HANG:
                 await trio.sleep(SILENCE_S)
@@ -178,9 +198,12 @@ class Connection:
     ) -> Parting:
         framing = framing_of(script, request)
         keeps_alive = request.keeps_alive and framing is not Framing.CLOSE
-        await trio.sleep(script.head_after_s)
-        await self._stream.send_all(
-            head_bytes(script, framing, keeps_alive=keeps_alive)
+        keeps_alive &= script.ending is not Ending.UNTERMINATED
+        await trio.sleep(max(0.0, script.head_after_s - script.head_drips_s))
+        for status in script.interim:
+            await self._stream.send_all(interim_bytes(status))
+        await self._send_head(
+            head_bytes(script, framing, keeps_alive=keeps_alive), script.head_drips_s
         )
         seen.status = script.status
         seen.head_at = trio.current_time()
@@ -192,18 +215,30 @@ class Connection:
             case Ending.CLEAN:
                 if framing is Framing.CHUNKED:
                     await self._stream.send_all(LAST_CHUNK)
-                return Parting.KEEP if keeps_alive else Parting.CLOSE
+                if script.stray:
+                    await self._stream.send_all(script.stray)
+                return _after(script.aftermath) if keeps_alive else Parting.CLOSE
             case Ending.CUT:
                 return Parting.CUT
             case Ending.RESET:
                 return Parting.RESET
-            case Ending.EOF:
+            case Ending.EOF | Ending.UNTERMINATED:
                 return Parting.CLOSE
             case Ending.HANG:
                 await trio.sleep(SILENCE_S)
                 return Parting.CUT
             case _:
                 assert_never(script.ending)
+
+    async def _send_head(self, head: bytes, drips_s: float) -> None:
+        """Send a head, at once or byte by byte."""
+        if not drips_s:
+            await self._stream.send_all(head)
+            return
+        begun_at = trio.current_time()
+        for place in range(len(head)):
+            await trio.sleep_until(begun_at + drips_s * place / (len(head) - 1))
+            await self._stream.send_all(head[place : place + 1])
 
     async def _play_body(
         self, script: Script, framing: Framing, seen: SeenRequest
@@ -231,7 +266,7 @@ class Connection:
                 await reset(self._stream)
             case Parting.CUT:
                 await _transport(self._stream).aclose()
-            case Parting.KEEP | Parting.CLOSE:
+            case Parting.KEEP | Parting.DEAF | Parting.CLOSE:
                 await self._stream.aclose()
             case _:
                 assert_never(self._parting)
@@ -239,11 +274,36 @@ class Connection:
 
 def _is_proper(behaviour: Behaviour) -> bool:
     """Say whether a behaviour is an answer that ends as it announced."""
-    return (
-        isinstance(behaviour, Script)
-        and behaviour.ending is Ending.CLEAN
-        and not _is_short(behaviour)
-    )
+    if not isinstance(behaviour, Script) or behaviour.ending is not Ending.CLEAN:
+        return False
+    is_as_long = behaviour.declared_length in (None, len(behaviour.body))
+    is_last = behaviour.aftermath is not Aftermath.USUAL
+    return is_as_long and not behaviour.stray and not is_last
+
+
+def _after(aftermath: Aftermath) -> Parting:
+    match aftermath:
+        case Aftermath.USUAL:
+            return Parting.KEEP
+        case Aftermath.DEAF:
+            return Parting.DEAF
+        case Aftermath.GONE:
+            return Parting.CLOSE
+
+
+def _is_near(stream: trio.abc.Stream) -> bool:
+    """Say whether the other end is on this machine."""
+    transport = _transport(stream)
+    if not isinstance(transport, trio.SocketStream | MemoryStream):
+        return False
+    try:
+        host = str(transport.socket.getpeername()[0])
+    except OSError:
+        return False  # it has gone already
+    address = ip_address(host.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback
 
 
 def _is_short(script: Script) -> bool:

@@ -10,35 +10,53 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, assert_never
 
+from trio_gateway.chaos import bodies, tempo
 from trio_gateway.chaos.answers import (
     Asked,
-    Events,
     Voice,
     as_event,
     as_json,
     completion,
     good_script,
     plain_script,
-    stream_events,
-    stream_script,
+    preamble_events,
     thinking_s,
 )
-from trio_gateway.chaos.errors import embedded_error, error_script
-from trio_gateway.chaos.faults import (
+from trio_gateway.chaos.effects import (
     Break,
     Delay,
+    Disorder,
+    DripHead,
     Effect,
     ErrorIn200,
+    Filtered,
     Heartbeats,
+    HugeToken,
+    InterimHead,
     NoFinish,
     Refuse,
     RoleOnly,
+    Slices,
+    Slow,
     SlowFirstToken,
+    Stall,
     Status,
+    StrayBytes,
+    TokenGap,
     WrongBody,
     WrongContentType,
+    WrongLength,
 )
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Script, Send, Step
+from trio_gateway.chaos.errors import embedded_error, error_script
+from trio_gateway.chaos.script import (
+    Aftermath,
+    Behaviour,
+    Ending,
+    Pause,
+    Script,
+    Send,
+    Step,
+)
 
 # DeepSeek keeps a request that it has not begun alive for ten minutes, then closes.
 HEARTBEATS_LAST_S: Final = 600.0
@@ -68,26 +86,36 @@ def _distort(good: Script, effect: Effect, asked: Asked, voice: Voice) -> Behavi
                 hint=effect.hint,
             )
             return replace(error, head_after_s=_without_thinking(good, asked, voice))
-        case Delay():
-            return replace(good, head_after_s=good.head_after_s + effect.seconds)
-        case SlowFirstToken():
-            return _with_slow_first_token(good, effect.seconds, asked)
-        case Break():
-            return _broken(good, effect)
         case Refuse():
             return effect.refusal
+        case Delay() | DripHead() | SlowFirstToken() | TokenGap() | Stall():
+            return tempo.changed(good, effect, asked, voice)
+        case Slow() | Slices():
+            return tempo.changed(good, effect, asked, voice)
+        case NoFinish() | Filtered() | HugeToken() | Disorder():
+            return bodies.changed(good, effect, asked, voice)
+        case Break():
+            return _broken(good, effect)
         case ErrorIn200():
             return _with_error_inside(good, effect, asked)
         case RoleOnly():
-            steps = good.steps[: asked.choices]
+            steps = good.steps[: preamble_events(asked, voice)]
             is_apt = asked.is_stream
             return _ended(good, steps, effect.ending) if is_apt else good
         case Heartbeats():
             return _heartbeats(good, effect, asked)
-        case NoFinish():
-            return _without_finish(good, effect, asked, voice)
         case WrongContentType():
             return _labelled(good, ("content-type", effect.content_type))
+        case WrongLength():
+            length = max(0, len(good.body) + effect.by)
+            headers = (*_unmeasured(good).headers, ("content-length", str(length)))
+            return replace(good, headers=headers)
+        case InterimHead():
+            return replace(good, interim=(*good.interim, effect.status))
+        case StrayBytes():
+            return replace(good, stray=effect.data)
+        case Aftermath():
+            return replace(good, aftermath=effect)
         case WrongBody():
             return _wrong(good, effect, asked, voice)
         case _:
@@ -97,13 +125,6 @@ def _distort(good: Script, effect: Effect, asked: Asked, voice: Voice) -> Behavi
 def _without_thinking(good: Script, asked: Asked, voice: Voice) -> float:
     """When a head comes that does not wait for a plain answer's tokens."""
     return good.head_after_s - thinking_s(asked, voice.pace)
-
-
-def _with_slow_first_token(good: Script, seconds: float, asked: Asked) -> Script:
-    if not asked.is_stream:
-        return replace(good, head_after_s=good.head_after_s + seconds)
-    roles, rest = good.steps[: asked.choices], good.steps[asked.choices :]
-    return replace(good, steps=(*roles, Pause(seconds), *rest))
 
 
 def _broken(good: Script, effect: Break) -> Script:
@@ -123,8 +144,8 @@ def _broken(good: Script, effect: Break) -> Script:
 
 
 def _ended(good: Script, steps: Sequence[Step], ending: Ending) -> Script:
-    """End a body early. Only a cut shows how long it should have been."""
-    if ending in (Ending.CLEAN, Ending.EOF):
+    """End a body early. Only what breaks off shows how long it should have been."""
+    if ending in (Ending.CLEAN, Ending.EOF, Ending.UNTERMINATED):
         good = _unmeasured(good)
     return replace(good, steps=tuple(steps), ending=ending)
 
@@ -151,22 +172,6 @@ def _heartbeats(good: Script, effect: Heartbeats, asked: Asked) -> Script:
     steps = (beat, Pause(effect.every_s)) * max(1, beats)
     head_after_s = good.head_after_s if asked.is_stream else 0.0
     return replace(_ended(good, steps, Ending.EOF), head_after_s=head_after_s)
-
-
-def _without_finish(
-    good: Script, effect: NoFinish, asked: Asked, voice: Voice
-) -> Script:
-    if not asked.is_stream:
-        return good
-    whole = stream_events(asked, voice)
-    events = Events(
-        roles=whole.roles,
-        tokens=whole.tokens,
-        finishes=(),
-        usage=(),
-        done=whole.done if effect.says_done else (),
-    )
-    return replace(good, steps=stream_script(events, voice.pace).steps)
 
 
 def _wrong(good: Script, wrong: WrongBody, asked: Asked, voice: Voice) -> Script:

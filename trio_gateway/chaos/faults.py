@@ -1,4 +1,4 @@
-"""The vocabulary of faults: as values, and as the text that names them.
+"""The vocabulary of faults: the text that names one, and when it strikes.
 
 A fault is one or more *effects* on an answer, and how often they strike. Its text is a
 list separated by commas, in any order:
@@ -8,160 +8,150 @@ list separated by commas, in any order:
     status=429,retry_after=2s,hint=date        a 429 that says when to come back
     delay=300ms,cut=100,times=2                twice: a late head, a cut at byte 100
     reset,after=10                             from the 11th request on
+    dns,flap=20s/20s                           20 s without an address, 20 s with one
 
-Effects, applied from left to right:
+Effects, applied from left to right. No answer, or an error:
 
     status=CODE            that status, with the body a real provider sends with it
-    error=NAME             one of `errors.ERRORS`, with its own status or `status`'s
+    error=NAME             one of `error_forms.ERRORS`, with its status or `status`'s
+    refuse dns connect_hang
+                           there is no connection; the name has no address; it is never
+                           made (a black hole). Only where connections are simulated:
+                           on a socket that is open, `refuse` and `dns` reset it, and
+                           `connect_hang` is a silence
+    silence close reset    the request is read and nothing comes; or the connection
+                           closes; or is reset
+
+Late and slow:
+
     delay=TIME             the head comes so much later
+    slow_head=TIME         the head comes byte by byte, and takes so long
     slow_first_token=TIME  the first token comes so much later than the head
-    cut[=K] reset[=K] eof[=K] hang[=K]
+    gap=TIME               from one token to the next
+    stall=TIME[@N]         a stream stands still after N tokens, or in its middle
+    slow=FACTOR            everything takes so many times as long
+    slices=N               the body comes in pieces of N bytes
+
+Broken off:
+
+    cut[=K] reset=K eof[=K] hang[=K]
                            after K bytes of the body the connection is closed in
-                           mid-frame, reset, closed as if all were said, or silent.
-                           Without K: `reset` before the head, the others after it
-    silence close refuse connect_hang
-                           the request is read and nothing comes; or the connection
-                           closes; there is no connection; it is never made
-    error_in_200[=K]       an error instead of the answer, or of a stream's event K
+                           mid-frame, reset, closed as if all were said, or silent
+    unterminated[=K]       after K bytes, or all of them, it closes between two chunks,
+                           and none was the last
     role_only[=END]        a stream's first chunks, then it hangs (or cut, reset, eof,
-                           clean)
-    heartbeats[=TIME]      nothing but signs of life, every second or TIME
+                           clean, unterminated)
     no_finish[=done]       a stream without its last chunks (but with its `[DONE]`)
+    no_done                a stream that ends after its `finish_reason`
+    filtered[=N]           a content filter ends the answer after N tokens
+
+Wrong, with a 200:
+
+    error_in_200[=K]       an error instead of the answer, or of a stream's event K
+    heartbeats[=TIME]      nothing but signs of life, every second or TIME
+    duplicate_events done_twice events_after_done
+                           each token twice; `[DONE]` twice; a token after it
+    huge_token[=BYTES]     one token of 2 MiB, or BYTES
     wrong_content_type[=TYPE]
                            the right answer, labelled text/plain or TYPE
+    wrong_length[=+K|-K]   a `content-length` that is 100 or K bytes too long or short
     malformed_sse malformed_json html empty_stream broken_gzip json_for_stream
     stream_for_json        a 200 that is not the answer asked for
 
-Options: `rate=0.3` or `30%` (default: always), `after=N` spares the first N requests,
-`times=N` strikes at most the N requests that follow. `retry_after=TIME` goes with a
-status: as a `retry-after` in seconds, or in the form `hint=ms|date|reset|text|google`;
-what is not a TIME is sent as it is. A TIME is `300ms`, `2s` or `1m`.
+Around the answer, on connections only:
+
+    interim[=CODE]         a 103, or another 1xx, before the head
+    stray[=K]              K bytes, or a whole answer, after one that was complete
+    half_open              the connection stays, but nobody is there any more
+    stale                  it closes, though it said that it would stay
+
+How often: `rate=0.3` or `30%` (default: always), `after=N` spares the first N requests,
+`times=N` strikes at most the N requests that follow. Whom: `model=NAME`, or `model=I/N`
+for the I-th of N groups that models fall into by their names. When, in time since the
+provider started or was told of the fault: `from=TIME`, `until=TIME`, and a rhythm:
+`flap=ON/OFF`, or one that is drawn from the seed: `incident=MEDIAN` (one, log-normal),
+`outages=EVERY/MEDIAN` (many, in clusters) or `bursts=EVERY/LASTS` (exponential).
+
+`retry_after=TIME` goes with a status: as a `retry-after` in seconds, or in the form
+`hint=ms|date|reset|text|google|twice`; what is not a TIME is sent as it is. A TIME is
+`300ms`, `2s`, `1m`, `4h` or `5d`.
 """
 
 import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
-from trio_gateway.chaos.errors import ERRORS, Hint, HintForm
-from trio_gateway.chaos.script import Ending, Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """An error instead of the answer."""
-
-    code: int | None = None  # None: the error's own
-    error: str | None = None  # a name in ERRORS; None: what this status usually says
-    hint: Hint | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delay:
-    """The head comes later."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class SlowFirstToken:
-    """The first token comes later than it should after the head."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """The body ends after some bytes, and not as it should."""
-
-    ending: Ending
-    at: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """There is no answer at all."""
-
-    refusal: Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorIn200:
-    """An error where a good answer was announced; in a stream, as event `at`."""
-
-    at: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RoleOnly:
-    """A stream that says who speaks, and no word."""
-
-    ending: Ending = Ending.HANG
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeats:
-    """Signs of life, and no answer."""
-
-    every_s: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class NoFinish:
-    """A stream that ends well, but without a `finish_reason`."""
-
-    says_done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WrongContentType:
-    """The right answer under a wrong label."""
-
-    content_type: str = "text/plain"
-
-
-class WrongBody(StrEnum):
-    """A 200 that is not the answer asked for."""
-
-    MALFORMED_SSE = "malformed_sse"
-    MALFORMED_JSON = "malformed_json"
-    HTML = "html"
-    EMPTY_STREAM = "empty_stream"
-    BROKEN_GZIP = "broken_gzip"
-    JSON_FOR_STREAM = "json_for_stream"
-    STREAM_FOR_JSON = "stream_for_json"
-
-
-Effect = (
-    Status
-    | Delay
-    | SlowFirstToken
-    | Break
-    | Refuse
-    | ErrorIn200
-    | RoleOnly
-    | Heartbeats
-    | NoFinish
-    | WrongContentType
-    | WrongBody
+from trio_gateway.chaos.climate import (
+    ALWAYS,
+    Bursts,
+    Flaps,
+    Incident,
+    Outages,
+    Rhythm,
+    When,
 )
-"""One thing that goes wrong with an answer; `distortion` says how."""
+from trio_gateway.chaos.effects import (
+    Break,
+    Delay,
+    Disorder,
+    DripHead,
+    Effect,
+    ErrorIn200,
+    Filtered,
+    Heartbeats,
+    HugeToken,
+    InterimHead,
+    NoFinish,
+    Refuse,
+    RoleOnly,
+    Slices,
+    Slow,
+    SlowFirstToken,
+    Stall,
+    Status,
+    StrayBytes,
+    TokenGap,
+    WrongBody,
+    WrongContentType,
+    WrongLength,
+)
+from trio_gateway.chaos.error_forms import ERRORS
+from trio_gateway.chaos.errors import Hint, HintForm
+from trio_gateway.chaos.script import Aftermath, Ending, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One of `of` groups that all models fall into, each by a hash of its name."""
+
+    place: int  # from 1
+    of: int
+
+    def holds(self, model: str) -> bool:
+        """Say whether a model falls into this one, the same in every run."""
+        digest = blake2b(model.encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % self.of == self.place - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What goes wrong together, how often, and with which requests.
 
-    It may strike requests `after` + 1 up to `after` + `times`, each at `rate`.
+    It may strike requests `after` + 1 up to `after` + `times`, each at `rate`, for the
+    models it is about, and while it reigns.
     """
 
     effects: tuple[Effect, ...]
     rate: float = 1.0
     after: int = 0
     times: int | None = None  # None: all that follow
+    models: str | Group | None = None  # None: every model
+    when: When = ALWAYS
+    text: str = field(default="", compare=False)  # as it was written
 
     def __post_init__(self) -> None:
         if not self.effects:
@@ -174,6 +164,12 @@ class Fault:
         last = math.inf if self.times is None else self.after + self.times
         return self.after < number <= last
 
+    def is_about(self, model: str) -> bool:
+        """Say whether this fault may strike a request for that model."""
+        if isinstance(self.models, Group):
+            return self.models.holds(model)
+        return self.models is None or self.models == model
+
 
 def parse_fault(text: str) -> Fault:
     """Read a fault from its text; the syntax is at the top of this module.
@@ -184,7 +180,8 @@ def parse_fault(text: str) -> Fault:
     given: dict[str, str | None] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = item.partition("=")
-        _one_of(name, (*_EFFECTS, *_STATUS_KEYS, *_OPTIONS), what="fault or option")
+        known = (*_EFFECTS, *_STATUS_KEYS, *_OPTIONS, *_RHYTHMS)
+        one_of(name, known, what="fault or option")
         if name in given:
             raise ValueError(f"{name} is there twice in {text!r}")
         given[name] = value if equals else None
@@ -193,6 +190,9 @@ def parse_fault(text: str) -> Fault:
         rate=_share(_value(given, "rate")) if "rate" in given else 1.0,
         after=_count("after", given["after"]) if "after" in given else 0,
         times=_count("times", given["times"]) if "times" in given else None,
+        models=_models(_value(given, "model")) if "model" in given else None,
+        when=_when(given),
+        text=text,
     )
 
 
@@ -219,7 +219,7 @@ def _status(given: dict[str, str | None]) -> Status:
         if not 200 <= code <= 599:
             raise ValueError(f"status={code} is not a final status: 200 to 599")
     if "error" in given:
-        _one_of(_value(given, "error"), ERRORS, what="error")
+        one_of(_value(given, "error"), ERRORS, what="error")
     return Status(code=code, error=given.get("error"), hint=_hint(given))
 
 
@@ -231,7 +231,7 @@ def _hint(given: dict[str, str | None]) -> Hint | None:
     value = _value(given, "retry_after")
     form = HintForm.SECONDS
     if "hint" in given:
-        form = HintForm(_one_of(_value(given, "hint"), list(HintForm), what="hint"))
+        form = HintForm(one_of(_value(given, "hint"), list(HintForm), what="hint"))
     if _TIME.fullmatch(value):
         return Hint(form, seconds=_seconds("retry_after", value))
     if form is not HintForm.SECONDS:
@@ -239,14 +239,62 @@ def _hint(given: dict[str, str | None]) -> Hint | None:
     return Hint(HintForm.RAW, raw=value)
 
 
-_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
-_SECONDS_IN: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
+def _models(value: str) -> str | Group:
+    match = _GROUP.fullmatch(value)
+    if match is None:
+        return value
+    place, of = int(match[1]), int(match[2])
+    if not 1 <= place <= of:
+        raise ValueError(f"model={value} is no group: write 1/3, 2/3 or 3/3")
+    return Group(place, of)
+
+
+# Models have slashes in their names, but none is a number.
+_GROUP: Final = re.compile(r"(\d{1,3})/(\d{1,3})")
+
+
+def _when(given: dict[str, str | None]) -> When:
+    rhythms = [name for name in _RHYTHMS if name in given]
+    if len(rhythms) > 1:
+        raise ValueError(f"{rhythms[0]} and {rhythms[1]} are two rhythms: keep one")
+    rhythm = _rhythm(rhythms[0], given[rhythms[0]] or "") if rhythms else None
+    return When(
+        from_s=_seconds("from", given["from"]) if "from" in given else 0.0,
+        until_s=_seconds("until", given["until"]) if "until" in given else math.inf,
+        rhythm=rhythm,
+    )
+
+
+def _rhythm(name: str, value: str) -> Rhythm:
+    times, make = _RHYTHMS[name]
+    parts = value.split("/")
+    if len(parts) != times or not all(map(_TIME.fullmatch, parts)):
+        example = "/".join(["20s"] * times)
+        raise ValueError(f"{name} needs {times} times, such as {name}={example}")
+    seconds = [_seconds(name, part) for part in parts]
+    if not all(seconds):
+        raise ValueError(f"{name} needs times above zero")
+    return make(*seconds)
+
+
+_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS_IN: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def seconds_of(text: str) -> float:
+    """Read a TIME, such as `300ms` or `4h`.
+
+    Raises:
+        ValueError: with what to write instead.
+    """
+    return _seconds("a duration", text)
 
 
 def _seconds(name: str, value: str | None) -> float:
     match = _TIME.fullmatch(value or "")
     if match is None:
-        raise ValueError(f"{name} needs a time, such as {name}=300ms or {name}=2s")
+        example = f"{name}=300ms or {name}=2s" if name.isidentifier() else "300ms or 2s"
+        raise ValueError(f"{name} needs a time, such as {example}")
     return float(match[1]) * _SECONDS_IN[match[2]]
 
 
@@ -271,8 +319,12 @@ def _value(given: dict[str, str | None], name: str) -> str:
     return value
 
 
-def _one_of(word: str, known: Iterable[str], *, what: str) -> str:
-    """Check a word against those there are; suggest one where it is close."""
+def one_of(word: str, known: Iterable[str], *, what: str) -> str:
+    """Check a word against those there are; suggest one where it is close.
+
+    Raises:
+        ValueError: it is none of them.
+    """
     words = [str(one) for one in known]
     if word in words:
         return word
@@ -299,12 +351,80 @@ def _plain(effect: Effect) -> Callable[[str, str | None], Effect]:
     return read
 
 
+def _timed(make: Callable[[float], Effect]) -> Callable[[str, str | None], Effect]:
+    return lambda name, value: make(_seconds(name, value))
+
+
+def _counted(
+    make: Callable[[int], Effect], *, usual: int | None = None, least: int = 0
+) -> Callable[[str, str | None], Effect]:
+    """Read a whole number, or take what is usual where none is given."""
+
+    def read(name: str, value: str | None) -> Effect:
+        number = usual if value is None and usual is not None else _count(name, value)
+        if not least <= number <= BYTES_MAX:
+            raise ValueError(f"{name}={number} is not from {least} to {BYTES_MAX}")
+        return make(number)
+
+    return read
+
+
+# No fault sends more than the largest answer that any gateway takes.
+BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+def _stall(name: str, value: str | None) -> Effect:
+    time, at, tokens = (value or "").partition("@")
+    return Stall(_seconds(name, time), _count(name, tokens) if at else None)
+
+
+def _slow(name: str, value: str | None) -> Effect:
+    match = _FACTOR.fullmatch(value or "")
+    if match is None or not 0.0 < float(match[1]) <= SLOW_MAX:
+        raise ValueError(f"{name} needs a factor, such as {name}=8")
+    return Slow(float(match[1]))
+
+
+_FACTOR: Final = re.compile(r"(\d+(?:\.\d+)?)x?")
+
+# Ten thousand times a second is longer than anybody waits.
+SLOW_MAX: Final = 10_000.0
+
+
+def _wrong_length(name: str, value: str | None) -> Effect:
+    if value is None:
+        return WrongLength()
+    by = (
+        -_count(name, value[1:])
+        if value[:1] == "-"
+        else _count(name, value.lstrip("+"))
+    )
+    if by == 0:
+        raise ValueError(f"{name}=0 is the right length: write +100 or -1")
+    return WrongLength(by)
+
+
+def _interim(name: str, value: str | None) -> Effect:
+    status = 103 if value is None else _count(name, value)
+    # 101 would be a promise to speak another protocol.
+    if not 100 <= status <= 199 or status == 101:
+        raise ValueError(f"{name}={status} is not an interim status: 100, 102 or 103")
+    return InterimHead(status)
+
+
+def _stray(name: str, value: str | None) -> Effect:
+    if value is None:
+        return StrayBytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+    effect = _counted(lambda size: StrayBytes(b"x" * size), least=1)
+    return effect(name, value)
+
+
 def _error_in_200(name: str, value: str | None) -> Effect:
     return ErrorIn200(at=0 if value is None else _count(name, value))
 
 
 def _role_only(_: str, value: str | None) -> Effect:
-    word = _one_of(value or "hang", [end.value for end in Ending], what="ending")
+    word = one_of(value or "hang", [end.value for end in Ending], what="ending")
     return RoleOnly(Ending(word))
 
 
@@ -316,9 +436,7 @@ def _heartbeats(name: str, value: str | None) -> Effect:
 
 
 def _no_finish(_: str, value: str | None) -> Effect:
-    return NoFinish(
-        says_done=_one_of(value or "no", ["done", "no"], what="end") != "no"
-    )
+    return NoFinish(says_done=one_of(value or "no", ["done", "no"], what="end") != "no")
 
 
 def _wrong_content_type(_: str, value: str | None) -> Effect:
@@ -326,22 +444,44 @@ def _wrong_content_type(_: str, value: str | None) -> Effect:
 
 
 _EFFECTS: Final[dict[str, Callable[[str, str | None], Effect]]] = {
-    "delay": lambda name, value: Delay(_seconds(name, value)),
-    "slow_first_token": lambda name, value: SlowFirstToken(_seconds(name, value)),
+    "delay": _timed(Delay),
+    "slow_head": _timed(DripHead),
+    "slow_first_token": _timed(SlowFirstToken),
+    "gap": _timed(TokenGap),
+    "stall": _stall,
+    "slow": _slow,
+    "slices": _counted(Slices, least=1),
     "cut": _breaks(Ending.CUT),
     "reset": _breaks(Ending.RESET),
     "eof": _breaks(Ending.EOF),
     "hang": _breaks(Ending.HANG),
+    "unterminated": _counted(
+        lambda at: Break(Ending.UNTERMINATED, at), usual=BYTES_MAX
+    ),
     "silence": _plain(Refuse(Refusal.SILENCE)),
     "close": _plain(Refuse(Refusal.CLOSE)),
     "refuse": _plain(Refuse(Refusal.CONNECT_REFUSED)),
+    "dns": _plain(Refuse(Refusal.NAME_UNKNOWN)),
     "connect_hang": _plain(Refuse(Refusal.CONNECT_HANG)),
     "error_in_200": _error_in_200,
     "role_only": _role_only,
     "heartbeats": _heartbeats,
     "no_finish": _no_finish,
+    "filtered": _counted(Filtered, usual=0),
+    "huge_token": _counted(HugeToken, usual=HugeToken().size, least=1),
     "wrong_content_type": _wrong_content_type,
-    **{wrong.value: _plain(wrong) for wrong in WrongBody},
+    "wrong_length": _wrong_length,
+    "interim": _interim,
+    "stray": _stray,
+    "half_open": _plain(Aftermath.DEAF),
+    "stale": _plain(Aftermath.GONE),
+    **{wrong.value: _plain(wrong) for wrong in (*WrongBody, *Disorder)},
 }
 _STATUS_KEYS: Final = ("status", "error", "retry_after", "hint")
-_OPTIONS: Final = ("rate", "after", "times")
+_OPTIONS: Final = ("rate", "after", "times", "model", "from", "until")
+_RHYTHMS: Final[dict[str, tuple[int, Callable[..., Rhythm]]]] = {
+    "flap": (2, Flaps),
+    "incident": (1, Incident),
+    "outages": (2, Outages),
+    "bursts": (2, Bursts),
+}

@@ -157,6 +157,12 @@ def head_bytes(script: Script, framing: Framing, *, keeps_alive: bool) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1")
 
 
+def interim_bytes(status: int) -> bytes:
+    """Write a head that promises another one."""
+    link = "link: </style.css>; rel=preload\r\n" if status == 103 else ""
+    return f"HTTP/1.1 {status} {_phrase(status)}\r\n{link}\r\n".encode("latin-1")
+
+
 def frame_bytes(data: bytes, framing: Framing, *, is_whole: bool) -> bytes:
     """Frame a piece of a body; one that is not whole promises a byte that never comes.
 

@@ -64,6 +64,8 @@ def outline_of(
     match behaviour:
         case Refusal.CONNECT_REFUSED:
             return Fails(Failure(FailureClass.CONNECT, "connection refused"))
+        case Refusal.NAME_UNKNOWN:
+            return Fails(Failure(FailureClass.CONNECT, "name not resolved"))
         case Refusal.CONNECT_HANG:
             return Hangs(is_connected=False)
         case Refusal.CLOSE:
@@ -179,7 +181,7 @@ def _ending(script: Script) -> Failure | None:
     match script.ending:
         case Ending.CLEAN | Ending.EOF if declared is None:
             return None
-        case Ending.CLEAN | Ending.EOF | Ending.CUT:
+        case Ending.CLEAN | Ending.EOF | Ending.CUT | Ending.UNTERMINATED:
             return Failure(FailureClass.INTERRUPTED, "body cut")
         case Ending.RESET:
             return Failure(FailureClass.INTERRUPTED, "connection reset")

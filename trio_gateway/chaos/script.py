@@ -31,6 +31,15 @@ class Ending(Enum):
     RESET = "reset"  # the connection is reset
     HANG = "hang"  # nothing more comes, and nothing closes
     EOF = "eof"  # close-delimited: the socket closes, and that is all
+    UNTERMINATED = "unterminated"  # all chunks are whole, but none says it is the last
+
+
+class Aftermath(Enum):
+    """What becomes of a connection after an answer that ended well."""
+
+    USUAL = "usual"  # it serves the next request
+    DEAF = "deaf"  # half-open: it stays, and nobody is there any more
+    GONE = "gone"  # it closes, though it said that it would stay
 
 
 Step = Send | Pause
@@ -38,13 +47,21 @@ Step = Send | Pause
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One answer: its head after a while, its body step by step, its ending."""
+    """One answer: its head after a while, its body step by step, its ending.
+
+    The last four are of a connection, not of an answer: behind the port, in memory,
+    nobody can see them.
+    """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
-    head_after_s: float = 0.0
+    head_after_s: float = 0.0  # when the head is whole
     steps: tuple[Step, ...] = ()
     ending: Ending = Ending.CLEAN
+    head_drips_s: float = 0.0  # so long before, its first byte comes, then one by one
+    interim: tuple[int, ...] = ()  # 1xx heads that come before
+    stray: bytes = b""  # follows an answer that is complete
+    aftermath: Aftermath = Aftermath.USUAL
 
     @property
     def declared_length(self) -> int | None:
@@ -65,6 +82,7 @@ class Refusal(Enum):
 
     CONNECT_REFUSED = "refuse"  # in memory only; on sockets, a port nobody listens on
     CONNECT_HANG = "connect_hang"  # the connection is never made
+    NAME_UNKNOWN = "dns"  # the host's name has no address; in memory only
     CLOSE = "close"  # the request is read, then the connection closes
     RESET = "reset"  # the request is read, then the connection is reset
     SILENCE = "silence"  # the request is read, and nothing ever comes

@@ -32,3 +32,5 @@ class SeenRequest:
     status: int | None = None  # None: no head was sent
     ending: RequestEnding | None = None
     bytes_sent: int = 0  # of the body, without framing
+    model: str | None = None  # the asked one, of a chat completion
+    is_control: bool = False  # about the provider, not for it: never in the log

@@ -10,19 +10,33 @@ import errno
 import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from trio_gateway.chaos.answers import ChatRequest, Pace, as_json, plain_script
+from trio_gateway.chaos.answers import (
+    Asked,
+    ChatRequest,
+    Dialect,
+    Pace,
+    Voice,
+    as_json,
+    plain_script,
+)
 from trio_gateway.chaos.certificates import ServerTls
 from trio_gateway.chaos.connection import Connection, reset
-from trio_gateway.chaos.errors import http_error_script
+from trio_gateway.chaos.control import ROOT, Control
+from trio_gateway.chaos.errors import error_script, http_error_script
 from trio_gateway.chaos.faults import Fault
 from trio_gateway.chaos.http1 import HttpRequest
-from trio_gateway.chaos.script import Behaviour, Script
+from trio_gateway.chaos.script import Behaviour, Pause, Script
 from trio_gateway.chaos.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.sky import Sky
+from trio_gateway.chaos.slots import Slots
+from trio_gateway.chaos.turns import AT_ONCE, Turn
 from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.world import Capacity, Spell
 
 # The log forgets its oldest requests beyond this.
 SEEN_MAX: Final = 2_000
@@ -39,6 +53,21 @@ Behave = Callable[[ChatRequest, int], Behaviour]
 """Decides what is done with the chat completion of a number."""
 
 
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a provider is, whatever the weather.
+
+    A provider that `needs_key` refuses who has none; which one is nobody's business.
+    """
+
+    dialect: Dialect = Dialect.OPENAI
+    models: tuple[str, ...] = ("simulated",)
+    needs_key: bool = False
+    capacity: Capacity | None = None  # None: room for everybody
+    shrinks: tuple[Spell, ...] = ()  # of the capacity
+    speed: float = 1.0  # how many of its seconds pass in one of ours
+
+
 class SimulatedProvider:
     """An OpenAI-compatible provider that does with each request what it is told to.
 
@@ -50,13 +79,18 @@ class SimulatedProvider:
         self,
         behave: Behave,
         *,
-        models: Sequence[str] = ("simulated",),
+        house: House | None = None,
+        sky: Sky | None = None,
+        control: Control | None = None,
         on_request: Callable[[SeenRequest], None] | None = None,
     ) -> None:
         self._behave = behave
-        self._models = tuple(models)
+        self._house = house or House()
+        self.sky = sky
+        self.control = control  # what it answers below /control/; None: nothing
         self._on_request = on_request
         self._chats = 0
+        self._slots: Slots | None = None
         self.seen: deque[SeenRequest] = deque(maxlen=SEEN_MAX)
         self.connections = 0  # that are open now
         self.in_flight = 0  # requests that have not ended
@@ -67,14 +101,22 @@ class SimulatedProvider:
         weather: Weather,
         *,
         seed: int = 0,
+        house: House | None = None,
+        preset: str | None = None,
         on_request: Callable[[SeenRequest], None] | None = None,
     ) -> "SimulatedProvider":
         """Make a provider whose faults are chance, the same for the same seed."""
+        house = house or House()
+        sky = Sky(weather, seed=seed, speed=house.speed, preset=preset)
 
         def behave(request: ChatRequest, number: int) -> Behaviour:
-            return weather.behaviour_for(request, seed=seed, number=number)
+            return sky.behaviour_for(request, number, trio.current_time())
 
-        return cls(behave, on_request=on_request)
+        return cls(behave, house=house, sky=sky, on_request=on_request)
+
+    def forget(self) -> None:
+        """Empty the log; what has not ended yet is forgotten as well."""
+        self.seen.clear()
 
     async def serve(
         self,
@@ -83,7 +125,13 @@ class SimulatedProvider:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve every connection until cancelled; close the listeners then."""
+        house = self._house
+        if self.sky is not None:
+            self.sky.begin(trio.current_time())
         async with trio.open_nursery() as nursery:
+            if house.capacity is not None:
+                self._slots = Slots(house.capacity, house.shrinks, speed=house.speed)
+                nursery.start_soon(self._slots.run)
             await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
             task_status.started()
 
@@ -98,30 +146,68 @@ class SimulatedProvider:
         finally:
             self.connections -= 1
 
-    def begin(self, request: HttpRequest) -> tuple[SeenRequest, Behaviour]:
+    def begin(
+        self, request: HttpRequest, *, is_near: bool
+    ) -> tuple[SeenRequest, Behaviour, Turn]:
         """Write a request into the log and decide what is done with it."""
         path = request.path.partition("?")[0]
+        if path.startswith(ROOT) and self.control is not None:
+            return self.control.begin(request, is_near=is_near)
         is_chat = path.endswith("/chat/completions")
         if is_chat and request.method == "POST":
-            self._chats += 1
-            seen = self._note(request, number=self._chats)
-            chat = ChatRequest(path=request.path, body=request.body)
-            return seen, self._behave(chat, self._chats)
+            return self._begin_chat(request)
         seen = self._note(request, number=0)
         if path.endswith("/models") and request.method == "GET":
-            return seen, self._catalog()
+            return seen, self._catalog(), AT_ONCE
         is_known = is_chat or path.endswith("/models")
-        return seen, http_error_script(405 if is_known else 404)
+        return seen, http_error_script(405 if is_known else 404), AT_ONCE
+
+    def _begin_chat(self, request: HttpRequest) -> tuple[SeenRequest, Behaviour, Turn]:
+        self._chats += 1
+        chat = ChatRequest(path=request.path, body=request.body)
+        seen = self._note(request, number=self._chats, chat=chat)
+        refused = self._refused_at_the_door(request)
+        if refused is not None:
+            return seen, self._error(seen, name=refused), AT_ONCE
+        behaviour = self._behave(chat, self._chats)
+        if self._slots is None or not isinstance(behaviour, Script):
+            return seen, behaviour, AT_ONCE
+        if behaviour.status != 200:
+            return seen, behaviour, AT_ONCE  # to say no is no work
+        turn = self._slots.join(_takes_s(behaviour))
+        if turn is None:
+            return seen, self._error(seen, status=503), AT_ONCE
+        return seen, behaviour, turn
+
+    def _refused_at_the_door(self, request: HttpRequest) -> str | None:
+        """Name the error for a request that is not meant for such a provider."""
+        is_azure = self._house.dialect is Dialect.AZURE
+        if is_azure and not _is_path_at_azure(request.path):
+            return "azure_path"
+        if self._house.needs_key and not request.has_key:
+            return "azure_auth" if is_azure else "auth"
+        return None
+
+    def _error(
+        self, seen: SeenRequest, *, name: str | None = None, status: int | None = None
+    ) -> Script:
+        asked = Asked(model=seen.model or "simulated")
+        voice = Voice(number=seen.number, dialect=self._house.dialect)
+        return error_script(asked, voice, name=name, status=status)
 
     def end(self, seen: SeenRequest, ending: RequestEnding) -> None:
         """Close a request's entry in the log."""
+        if seen.is_control:
+            return
         seen.ending = ending
         seen.ended_at = trio.current_time()
         self.in_flight -= 1
         if self._on_request is not None:
             self._on_request(seen)
 
-    def _note(self, request: HttpRequest, *, number: int) -> SeenRequest:
+    def _note(
+        self, request: HttpRequest, *, number: int, chat: ChatRequest | None = None
+    ) -> SeenRequest:
         is_small = len(request.body) <= BODY_KEPT_BYTES_MAX
         seen = SeenRequest(
             number=number,
@@ -131,6 +217,7 @@ class SimulatedProvider:
             body_sha256=hashlib.sha256(request.body).hexdigest(),
             body=request.body if is_small else None,
             started_at=trio.current_time(),
+            model=None if chat is None else _model(chat),
         )
         self.seen.append(seen)
         self.in_flight += 1
@@ -139,9 +226,35 @@ class SimulatedProvider:
     def _catalog(self) -> Script:
         models = [
             {"id": name, "object": "model", "created": 0, "owned_by": "simulated"}
-            for name in self._models
+            for name in self._house.models
         ]
         return plain_script(as_json({"object": "list", "data": models}))
+
+
+def _model(chat: ChatRequest) -> str | None:
+    try:
+        return Asked.of(chat).model[:MODEL_CHARS_MAX]
+    except ValueError:
+        return None
+
+
+# A log of names, not of whatever somebody puts there.
+MODEL_CHARS_MAX: Final = 200
+
+
+def _takes_s(script: Script) -> float:
+    """How long an answer keeps a slot busy."""
+    pauses = (step.seconds for step in script.steps if isinstance(step, Pause))
+    return script.head_after_s + sum(pauses)
+
+
+def _is_path_at_azure(path: str) -> bool:
+    """Say whether Azure serves this: its v1 API, or a deployment with a version."""
+    path, _, query = path.partition("?")
+    if path == "/openai/v1/chat/completions":
+        return True
+    is_deployment = path.startswith("/openai/deployments/")
+    return is_deployment and "api-version=" in query
 
 
 SocketListener = trio.SocketListener | trio.SSLListener[trio.SocketStream]

@@ -102,6 +102,8 @@ class ScriptedUpstream:
                 return ScriptedStream(behaviour, seen)
             case Refusal.CONNECT_REFUSED:
                 return Failure(FailureClass.CONNECT, "connection refused")
+            case Refusal.NAME_UNKNOWN:
+                return Failure(FailureClass.CONNECT, "name not resolved")
             case Refusal.CONNECT_HANG:
                 await trio.sleep_until(seen.call.connect_by)
                 return Failure(FailureClass.CONNECT, "not connected in time")
@@ -151,13 +153,12 @@ class ScriptedStream:
                 self._due_at += step.seconds
             elif step.data:
                 await trio.sleep_until(self._due_at)
-                self._seen.bytes_delivered += len(step.data)
-                return step.data
+                return self._deliver(step.data)
         await trio.sleep_until(self._due_at)
         match self._ending:
             case Ending.CLEAN | Ending.EOF if self._length is None:
                 return self._end()
-            case Ending.CLEAN | Ending.EOF | Ending.CUT:
+            case Ending.CLEAN | Ending.EOF | Ending.CUT | Ending.UNTERMINATED:
                 return self._end(Failure(FailureClass.INTERRUPTED, "body cut"))
             case Ending.RESET:
                 return self._end(Failure(FailureClass.INTERRUPTED, "connection reset"))
@@ -165,6 +166,13 @@ class ScriptedStream:
                 return await trio.sleep_forever()
             case _:
                 assert_never(self._ending)
+
+    def _deliver(self, data: bytes) -> bytes:
+        """Pass bytes on; what is beyond the announced length is not of this answer."""
+        if self._length is not None:
+            data = data[: self._length - self._seen.bytes_delivered]
+        self._seen.bytes_delivered += len(data)
+        return data
 
     def _is_whole(self) -> bool:
         """Say whether the body is as long as announced: its end needs no ending."""

@@ -7,8 +7,8 @@ from typing import Final
 import trio
 
 from trio_gateway.chaos.answers import Pace
+from trio_gateway.chaos.presets import PRESETS
 from trio_gateway.chaos.server import serve_provider
-from trio_gateway.chaos.weather import PRESETS
 
 # It opens nothing but this demo, on loopback.
 DEMO_KEY: Final = "demo"
@@ -18,7 +18,7 @@ _PACE: Final = Pace(tokens=24, first_token_s=0.15, gap_s=0.02)
 
 async def start_providers(nursery: trio.Nursery) -> Mapping[str, str]:
     """Start both providers in a nursery; return the variables that a policy needs."""
-    flaky = partial(serve_provider, name="flaky", faults=PRESETS["flaky"])
+    flaky = partial(serve_provider, name="flaky", faults=PRESETS["flaky"].faults)
     steady = partial(serve_provider, name="steady")
     ports = [
         await nursery.start(partial(provider, port=0, pace=_PACE))

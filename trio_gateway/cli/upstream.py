@@ -10,9 +10,10 @@ import trio
 from trio_gateway.chaos.answers import Pace
 from trio_gateway.chaos.certificates import ServerTls, make_server_tls
 from trio_gateway.chaos.faults import Fault, parse_fault
+from trio_gateway.chaos.presets import PRESETS
 from trio_gateway.chaos.seen import SeenRequest
 from trio_gateway.chaos.server import SimulatedProvider, open_sockets, port_of
-from trio_gateway.chaos.weather import PRESETS, Weather
+from trio_gateway.chaos.weather import Weather
 
 
 def _parse(
@@ -70,7 +71,7 @@ def upstream(
       trio-gateway upstream --port 9001 --fault 'status=503,rate=30%' --seed 7
       trio-gateway upstream --port 9002 --preset flaky --tls
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
-    chosen = (*(PRESETS[preset] if preset else ()), *faults)
+    chosen = (*(PRESETS[preset].faults if preset else ()), *faults)
     pace = Pace(tokens=tokens, gap_s=gap)
     try:
         weather = Weather(provider="upstream", faults=chosen, pace=pace)

@@ -1,0 +1,110 @@
+"""The weather over one running provider: what it started with, and what it was told.
+
+Whoever tells a provider of other faults starts a new count of requests and of seconds
+for them; the dice go on, so that a run stays repeatable. A told weather may end by
+itself, and then the first one is back, with its own count of both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
+
+from trio_gateway.chaos.answers import ChatRequest
+from trio_gateway.chaos.faults import Fault
+from trio_gateway.chaos.presets import PRESETS
+from trio_gateway.chaos.script import Behaviour
+from trio_gateway.chaos.weather import Weather
+
+# Faults that one provider can be told of at once.
+FAULTS_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """A weather, and since and until when it is there. Times are on Trio's clock."""
+
+    weather: Weather
+    begun_at: float
+    before: int = 0  # requests that came before
+    ends_at: float = inf
+    preset: str | None = None
+
+
+class Sky:
+    """One provider's weather, which may be changed while it runs.
+
+    Args:
+        weather: that it starts with.
+        seed: of all its dice.
+        speed: how many of its seconds pass in one of ours.
+        preset: the name of its preset, to be told.
+    """
+
+    def __init__(
+        self,
+        weather: Weather,
+        *,
+        seed: int = 0,
+        speed: float = 1.0,
+        preset: str | None = None,
+    ) -> None:
+        self._seed = seed
+        self._speed = speed
+        self._usual = Reign(weather.drawn(seed), begun_at=0.0, preset=preset)
+        self._told: Reign | None = None
+        self._is_begun = False
+        self._requests = 0
+
+    def begin(self, now: float) -> None:
+        """Start the provider's time, once: at its start, or at its first request."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._usual = replace(self._usual, begun_at=now)
+
+    def behaviour_for(self, request: ChatRequest, number: int, now: float) -> Behaviour:
+        """Decide what is done with the request of that number (from 1)."""
+        self.begin(now)
+        self._requests = number
+        reign = self.reign(now)
+        return reign.weather.behaviour_for(
+            request,
+            seed=self._seed,
+            number=number,
+            at_s=(now - reign.begun_at) * self._speed,
+            before=reign.before,
+        )
+
+    def reign(self, now: float) -> Reign:
+        """Say which weather it is."""
+        if self._told is not None and now >= self._told.ends_at:
+            self._told = None
+        return self._told or self._usual
+
+    def tell(
+        self,
+        faults: Sequence[Fault],
+        *,
+        preset: str | None = None,
+        lasts_s: float = inf,
+        now: float,
+    ) -> None:
+        """Change the faults, from now on and for so many seconds of the clock.
+
+        A preset's faults come before the others; its pace and capacity do not come:
+        they are a provider's own.
+
+        Raises:
+            ValueError: the faults cannot be together; all is as it was.
+        """
+        ready = PRESETS[preset].faults if preset else ()
+        chosen = (*ready, *faults)
+        if len(chosen) > FAULTS_MAX:
+            raise ValueError(f"{len(chosen)} faults are too many: {FAULTS_MAX} at most")
+        weather = replace(self._usual.weather, faults=chosen).drawn(self._seed)
+        ends_at = now + lasts_s
+        self._told = Reign(weather, now, self._requests, ends_at, preset)
+
+    def restore(self) -> None:
+        """Go back to the weather it started with."""
+        self._told = None
