@@ -10,6 +10,8 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from trio_gateway.chaos.page.document import render
+from trio_gateway.chaos.page.filling import page_run_of
 from trio_gateway.chaos.scenarios.load import Scenario, load_scenario
 from trio_gateway.chaos.scenarios.policies import (
     changed,
@@ -58,6 +60,12 @@ Depth = Callable[[Scenario, Policy, int, str, OnProgress], Run]
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="- is stdout."
 )
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page for a browser, with pictures over time.",
+)
 def simulate(
     scenario: Path,
     policy: Path | None,
@@ -67,6 +75,7 @@ def simulate(
     compare: Path | None,
     sweep: str | None,
     json_file: Path | None,
+    html_file: Path | None,
 ) -> None:
     """Play a scenario through the production engine, and judge what comes of it.
 
@@ -97,6 +106,10 @@ def simulate(
     command = _command(scenario, policy, depth)
     if json_file is not None:
         _write_json(runs, json_file)
+    if html_file is not None:
+        before = runs[0].policy if compare is not None else None
+        pages = [page_run_of(run, command, before=before) for run in runs]
+        html_file.write_text(render(pages), encoding="utf-8")
     if str(json_file) != "-":
         if compare is not None:
             click.echo(comparison_text(runs, command))

@@ -128,7 +128,7 @@ def _verdict(
     answered, p99_s = by_key["availability"] or 0.0, by_key["first_token.p99"] or 0.0
     return (
         f"Held: {share_text(answered)} answered, "
-        f"99 of 100 first tokens within {seconds_text(p99_s)}."
+        f"99\u00a0of\u00a0100 first tokens within {seconds_text(p99_s)}."
     )
 
 

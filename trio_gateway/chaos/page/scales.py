@@ -58,7 +58,10 @@ def time_ticks(duration_s: float) -> tuple[Tick, ...]:
     elif step_s >= 60:
         unit_s, unit = 60.0, "min"
     return tuple(
-        Tick(at * step_s / duration_s, f"{at * step_s / unit_s:g}{THIN}{unit}")
+        Tick(
+            at * step_s / duration_s,
+            f"{at * step_s / unit_s:g}{THIN}{unit}" if at else "0",
+        )
         for at in range(floor(duration_s / step_s) + 1)
     )
 

@@ -71,7 +71,7 @@ def expectations(run: PageRun) -> str:
         if each.value is not None
     ]
     head = ("", "expected", "measured", "")
-    return table("Expectations", head, rows, "numbers")
+    return table("Expectations", head, rows, "numbers expected")
 
 
 def _expected(each: Measured) -> str:
