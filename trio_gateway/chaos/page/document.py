@@ -139,7 +139,8 @@ _WORST: Final = "The ten slowest to a first token"
 _FALLS_KEY: Final = (
     '<p class="note keys"><span class="key"><i class="bar wait"></i>waiting</span>'
     '<span class="key"><i class="bar stream"></i>answering</span>'
-    '<span class="key"><i class="bar fail"></i>failed</span></p>'
+    '<span class="key"><i class="bar fail"></i>failed</span>'
+    '<span class="key"><i class="bar dropped"></i>dropped: not needed</span></p>'
 )
 
 

@@ -117,7 +117,7 @@ def _verdict(
         limit = "at least" if first.measure.is_at_least else "at most"
         more = ""
         if others:
-            more = f", and {others} other expectation{'s' * (others > 1)} not met"
+            more = f", and {others} more expectation{'s' * (others > 1)} not met"
         return (
             f"Failed: {first.measure.title} {value_text(first.measure, first.value)}, "
             f"expected {limit} {value_text(first.measure, first.bound)}{more}."

@@ -109,10 +109,11 @@ def line(
     kind: str,
 ) -> str:
     """A line through the buckets' middles; it breaks where there is nothing."""
+    half = backdrop.x(bucket_s) / 2
     path = "".join(
         ("L" if index else "M") + f"{_n(x)} {_n(y)}"
         for run in _runs(backdrop, scale, bucket_s, values)
-        for index, (x, y) in enumerate(_widened(run))
+        for index, (x, y) in enumerate(_widened(run, half))
     )
     return f'<path class="{kind}" d="{path}"/>' if path else ""
 
@@ -126,11 +127,11 @@ def band(
     kind: str,
 ) -> str:
     """The area between two lines."""
-    path = ""
+    path, half = "", backdrop.x(bucket_s) / 2
     below = _runs(backdrop, scale, bucket_s, lower)
     above = _runs(backdrop, scale, bucket_s, upper)
     for one, other in zip(below, above, strict=True):
-        points = [*_widened(one), *reversed(_widened(other))]
+        points = [*_widened(one, half), *reversed(_widened(other, half))]
         path += "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points) + "Z"
     return f'<path class="{kind}" d="{path}"/>' if path else ""
 
@@ -152,12 +153,12 @@ def _runs(
     return [run for run in found if run]
 
 
-def _widened(run: list[Point]) -> list[Point]:
-    """A point alone would not be seen."""
+def _widened(run: list[Point], half: float) -> list[Point]:
+    """A point alone would not be seen: it is as wide as its bucket."""
     if len(run) > 1:
         return run
     ((x, y),) = run
-    return [(max(0.0, x - 2), y), (min(1000.0, x + 2), y)]
+    return [(max(0.0, x - half), y), (min(1000.0, x + half), y)]
 
 
 def _y(place: float) -> str:

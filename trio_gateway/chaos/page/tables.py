@@ -5,8 +5,10 @@ from typing import Final
 
 from trio_gateway.chaos.page.values import Measured, PageRun, PageTarget
 from trio_gateway.chaos.page.words import (
+    THIN,
     bound_text,
     clock_text,
+    plain,
     seconds_text,
     share_text,
     text,
@@ -172,9 +174,7 @@ def _target(target: PageTarget, duration_s: float) -> str:
     )
     failed = f"{target.failed:,}"
     if target.failed:
-        failed += (
-            f" <small>{share_text(target.failed / max(1, target.attempts))}</small>"
-        )
+        failed += f" <small>{_per_cent(target.failed, target.attempts)}</small>"
     cells = (
         f"{target.attempts:,}",
         f"{target.first_attempts:,}",
@@ -182,11 +182,15 @@ def _target(target: PageTarget, duration_s: float) -> str:
         text(kinds or _NONE),
         f"{target.peak:,}",
         f"{target.opened:,}\u00d7" if target.opened else "never",
-        f"{seconds_text(shut_s)} <small>{share_text(shut_s / duration_s)}</small>"
+        f"{seconds_text(shut_s)} <small>{_per_cent(shut_s, duration_s)}</small>"
         if shut_s
         else _NONE,
     )
     return row(target.id, cells)
+
+
+def _per_cent(part: float, whole: float) -> str:
+    return f"{plain(100 * part / whole) if whole else 0}{THIN}%"
 
 
 # Numbers over time

@@ -58,9 +58,15 @@ def timelines(runs: Sequence[PageRun]) -> str:
     )
 
 
+# A mark so near the end stands before its place: the page ends there.
+_EDGE: Final = 0.96
+_LAST: Final = ' class="last"'
+
+
 def _axis(run: PageRun, backdrop: Backdrop, *, is_named: bool) -> str:
     marks = "".join(
-        f'<span style="left:{100 * tick.place:.4g}%">{text(tick.words)}</span>'
+        f'<span style="left:{100 * tick.place:.4g}%"{_LAST * (tick.place > _EDGE)}>'
+        f"{text(tick.words)}</span>"
         for tick in backdrop.ticks
     )
     name = f'<b class="who">{text(run.policy)}</b>' if is_named else ""

@@ -43,7 +43,7 @@ def _attempt(attempt: PageAttempt, whole_s: float) -> str:
     ends_s = attempt.until_s if attempt.until_s is not None else whole_s
     waits_until_s = ends_s if first_s is None else first_s
     bars = _bar(
-        "fail" if attempt.is_failure and first_s is None else "wait",
+        _waiting(attempt),
         attempt.from_s,
         waits_until_s,
         whole_s,
@@ -62,6 +62,12 @@ def _attempt(attempt: PageAttempt, whole_s: float) -> str:
     )
     inner = row(f"{attempt.target}", cells)
     return inner.replace("</th>", f"<small>{text(attempt.reason)}</small></th>", 1)
+
+
+def _waiting(attempt: PageAttempt) -> str:
+    if attempt.opened_s is not None:
+        return "wait"
+    return "fail" if attempt.is_failure else "dropped"
 
 
 def _since(at_s: float | None) -> str:
