@@ -37,14 +37,20 @@ def render(runs: Sequence[PageRun]) -> str:
             _many(runs) + f"<hr>{_head([shown], level=2)}" + _details([shown]),
         )
     title = f"{runs[0].title}: {'held' if all(r.holds for r in runs) else 'failed'}"
-    style = (files(__package__) / "page.css").read_text(encoding="utf-8")
+    style, script = _beside("page.css"), _beside("page.js")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{text(title)}</title>\n<style>\n{style}</style></head>\n"
-        f'<body><main class="runs-{beside}">{body}</main></body></html>\n'
+        f'<body><main class="runs-{beside}">{body}</main>\n'
+        f"<script>\n{script}</script></body></html>\n"
     )
+
+
+def _beside(name: str) -> str:
+    """A file that stands beside this one."""
+    return (files(__package__) / name).read_text(encoding="utf-8")
 
 
 def _many(runs: Sequence[PageRun]) -> str:
@@ -62,11 +68,25 @@ def _many(runs: Sequence[PageRun]) -> str:
 def _head(runs: Sequence[PageRun], level: int = 1) -> str:
     first = runs[0]
     teaches = f'<p class="teaches">{text(first.teaches)}</p>' if first.teaches else ""
+    both = ""
+    if len(runs) > 1:
+        both, level = _both(runs[0], runs[1]), level + 1
     verdicts = "".join(_verdict(run, level, is_one=len(runs) == 1) for run in runs)
     return (
-        f'<header><p class="eyebrow">Simulation \u00b7 {text(first.title)}</p>'
+        f'<header><p class="eyebrow">Simulation \u00b7 {text(first.title)}</p>{both}'
         f'<div class="pair">{verdicts}</div>{teaches}</header>'
     )
+
+
+def _both(one: PageRun, other: PageRun) -> str:
+    """What two runs beside each other come to, in a sentence."""
+    if one.holds == other.holds:
+        words = "Both held." if one.holds else "Both failed."
+        kind = "held" if one.holds else "not-held"
+    else:
+        held, failed = (one, other) if one.holds else (other, one)
+        words, kind = f"{held.policy} held where {failed.policy} failed.", "mixed"
+    return f'<h1 class="{kind}">{text(words)}</h1>'
 
 
 def _verdict(run: PageRun, level: int, *, is_one: bool) -> str:

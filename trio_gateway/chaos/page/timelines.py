@@ -53,7 +53,8 @@ def timelines(runs: Sequence[PageRun]) -> str:
     return (
         '<section aria-labelledby="over-time"><h2 id="over-time">Over time</h2>'
         f'<p class="note">One axis of time for all. {shaded}</p>'
-        f'<div class="lanes"><div class="axis pair" aria-hidden="true">{axis}</div>'
+        f'<div class="lanes" data-duration="{duration_s:g}">'
+        f'<div class="axis pair" aria-hidden="true">{axis}</div>'
         f"{''.join(lanes)}</div>{note}</section>"
     )
 
