@@ -14,10 +14,14 @@ from trio_gateway.chaos.page.words import (
     text,
     value_text,
 )
+from trio_gateway.chaos.scenarios.expect import Unit
 from trio_gateway.failover.breaker import BreakerState
 
 # The timelines in numbers, as many rows as people read.
 _ROWS_MAX: Final = 24
+# Quantiles are right within 1 %; nobody notices less of anything.
+_SAME_WITHIN: Final = 0.01
+_MINUS: Final = "\u2212"
 _NONE: Final = "\u2013"
 
 
@@ -90,49 +94,54 @@ def _expected(each: Measured) -> str:
 
 def comparison(one: PageRun, other: PageRun) -> str:
     """Two runs, measure by measure; what differs stands out."""
-    rows = []
-    for left, right in zip(one.measures, other.measures, strict=True):
-        said = (
-            value_text(left.measure, left.value),
-            value_text(right.measure, right.value),
-        )
-        if said == (_NONE, _NONE):
-            continue
-        cells = (
-            bound_text(left.measure, left.bound),
-            said[0] + ("" if left.ok else " \u2717"),
-            said[1] + ("" if right.ok else " \u2717"),
-            _change(left, right) if said[0] != said[1] else "same",
-        )
-        rows.append(
-            row(left.measure.title, cells, "changed" if said[0] != said[1] else "quiet")
-        )
+    pairs = zip(one.measures, other.measures, strict=True)
+    rows = [
+        _compared(left, right)
+        for left, right in pairs
+        if (left.value, right.value) != (None, None)
+    ]
     for target_id in dict.fromkeys(t.id for run in (one, other) for t in run.targets):
         sent = [
             next((t.attempts for t in run.targets if t.id == target_id), None)
             for run in (one, other)
         ]
         written = [_NONE if n is None else f"{n:,}" for n in sent]
-        change = _times(sent[0], sent[1])
-        kind = "changed" if written[0] != written[1] else "quiet"
-        rows.append(row(f"requests to {target_id}", (_NONE, *written, change), kind))
+        kind = "changed" if sent[0] != sent[1] else "quiet"
+        cells = (_NONE, *written, _times(*sent))
+        rows.append(row(f"requests to {target_id}", cells, kind))
     head = ("", "expected", one.policy, other.policy, "change")
     return table("What changed", head, rows, "numbers compare")
 
 
+def _compared(left: Measured, right: Measured) -> str:
+    change = _change(left, right)
+    cells = (
+        bound_text(left.measure, left.bound),
+        value_text(left.measure, left.value) + ("" if left.ok else " \u2717"),
+        value_text(right.measure, right.value) + ("" if right.ok else " \u2717"),
+        change or "same",
+    )
+    return row(left.measure.title, cells, "changed" if change else "quiet")
+
+
 def _change(left: Measured, right: Measured) -> str:
-    if left.value is None or right.value is None:
-        return _NONE
-    is_better = (right.value > left.value) == left.measure.is_at_least
+    """Whether it is better, and by how much; nothing where it is about the same."""
+    measure, before, after = left.measure, left.value, right.value
+    if before is None or after is None:
+        return _NONE if before != after else ""
+    if value_text(measure, before) == value_text(measure, after):
+        return ""
+    by = ""
+    if measure.unit is Unit.SHARE:
+        by = f"{_signed(100 * (after - before))} points"
+    elif before > 0 and after > 0:
+        if abs(after / before - 1) < _SAME_WITHIN:
+            return ""
+        by = _ratio(after / before)
+    is_better = (after > before) == measure.is_at_least
     word = "\u25b2 better" if is_better else "\u25bc worse"
     kind = "ok" if is_better else "bad-word"
-    return f'<span class="{kind}">{word}</span>{_by(left.value, right.value)}'
-
-
-def _by(left: float, right: float) -> str:
-    if left <= 0 or right <= 0 or abs(right / left - 1) < 0.01:
-        return ""
-    return f" {_ratio(right / left)}"
+    return f'<span class="{kind}">{word}</span> {by}'
 
 
 def _times(left: int | None, right: int | None) -> str:
@@ -144,7 +153,11 @@ def _times(left: int | None, right: int | None) -> str:
 def _ratio(ratio: float) -> str:
     if ratio >= 2:
         return f"\u00d7{ratio:.1f}"
-    return f"{100 * (ratio - 1):+.0f}\u202f%".replace("-", "\u2212")
+    return f"{_signed(100 * (ratio - 1))}{THIN}%"
+
+
+def _signed(number: float) -> str:
+    return f"{'+' if number > 0 else _MINUS}{plain(abs(number))}"
 
 
 # Targets
@@ -223,7 +236,7 @@ def over_time(run: PageRun) -> str:
         *("time", "came", "answered", "lowest availability"),
         *("highest p50", "highest p99", "breakers not closed"),
     )
-    return table(f"Numbers over time, {run.policy}", head, rows, "numbers")
+    return table(f"Numbers over time, {run.policy}", head, rows, "numbers moments")
 
 
 def _most(values: Iterable[float | None]) -> str:

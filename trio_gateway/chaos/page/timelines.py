@@ -32,10 +32,10 @@ def timelines(runs: Sequence[PageRun]) -> str:
     both = list(zip(runs, backdrops, strict=True))
     ids = list(dict.fromkeys(target.id for run in runs for target in run.targets))
     lanes = [
-        _lane("Faults", "", fault_strips(runs, backdrops)),
-        _lane("Load", _LOAD_KEY, _load(both)),
-        _lane("Availability", _AVAILABILITY_KEY, _availability(both)),
-        _lane("Time to first token", _BANDS_KEY, _first_tokens(both)),
+        _lane("Faults", "", runs, fault_strips(runs, backdrops)),
+        _lane("Load", _LOAD_KEY, runs, _load(both)),
+        _lane("Availability", _AVAILABILITY_KEY, runs, _availability(both)),
+        _lane("Time to first token", _BANDS_KEY, runs, _first_tokens(both)),
         *(_target_lane(each, both) for each in ids[:TARGETS_MAX]),
     ]
     more = len(ids) - TARGETS_MAX
@@ -74,7 +74,12 @@ def _axis(run: PageRun, backdrop: Backdrop, *, is_named: bool) -> str:
     return f'<div class="plot">{name}<div class="times">{marks}</div></div>'
 
 
-def _lane(title: str, key: str, plots: Iterable[str]) -> str:
+def _lane(title: str, key: str, runs: Sequence[PageRun], plots: Iterable[str]) -> str:
+    if len(runs) > 1:  # under one another on a phone, where each needs its name
+        plots = (
+            f'<div><p class="who apart">{text(run.policy)}</p>{drawn}</div>'
+            for run, drawn in zip(runs, plots, strict=True)
+        )
     return (
         f'<figure class="lane"><figcaption><b>{text(title)}</b>{key}</figcaption>'
         f'<div class="pair">{"".join(plots)}</div></figure>'
@@ -199,7 +204,7 @@ def _target_lane(target_id: str, both: Both) -> str:
         strip = breaker_strip(target, backdrop)
         picture = plot(backdrop, scale, drawn, says, "low")
         plots.append(f"<div>{picture}{strip}</div>")
-    return _lane(target_id, _TARGET_KEY, plots)
+    return _lane(target_id, _TARGET_KEY, [run for run, _ in both], plots)
 
 
 def _of(run: PageRun, target_id: str) -> PageTarget | None:
