@@ -43,13 +43,12 @@ def row(first: str, cells: Iterable[str], kind: str = "") -> str:
     return f'<tr class="{kind}"><th scope="row">{text(first)}</th>{inner}</tr>'
 
 
-def mark(*, ok: bool) -> str:
+def mark(*, ok: bool, words: tuple[str, str] = ("met", "failed")) -> str:
     """A judgement by sign, word and colour."""
-    return (
-        '<span class="ok">\u2713 met</span>'
-        if ok
-        else '<span class="bad-word">\u2717 failed</span>'
-    )
+    good, bad = words
+    if ok:
+        return f'<span class="ok">\u2713 {good}</span>'
+    return f'<span class="bad-word">\u2717 {bad}</span>'
 
 
 # Expectations
@@ -265,18 +264,17 @@ def overview(runs: Sequence[PageRun]) -> str:
     """A row for each run: whether it held, and its measures."""
     known = {e.measure.key for run in runs for e in run.measures if e.value is not None}
     shown = [e.measure for e in runs[0].measures if e.measure.key in known]
+    is_one_policy = len({run.policy for run in runs}) == 1
     rows = []
     for run in runs:
         by_key = {each.measure.key: each for each in run.measures}
-        cells = [mark(ok=run.holds)]
+        cells = [mark(ok=run.holds, words=("held", "failed"))]
         for measure in shown:
             each = by_key[measure.key]
-            cells.append(
-                value_text(measure, each.value) + ("" if each.ok else " \u2717")
-            )
-        rows.append(
-            row(f"{run.policy}, seed {run.seed}", cells, "" if run.holds else "failed")
-        )
-    return table(
-        "All runs", ("run", "verdict", *(each.title for each in shown)), rows, "numbers"
-    )
+            sign = "" if each.ok else " \u2717"
+            cells.append(value_text(measure, each.value) + sign)
+        seed = f"seed {run.seed}"
+        name = seed if is_one_policy else f"{run.policy}, {seed}"
+        rows.append(row(name, cells, "" if run.holds else "failed"))
+    head = ("run", "verdict", *(each.title for each in shown))
+    return table("All runs", head, rows, "numbers every")
