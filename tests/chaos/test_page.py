@@ -253,8 +253,10 @@ def test_a_page_stays_small_however_much_there_is_to_say() -> None:
         for at in range(100)
     )
     faults = tuple(
-        FaultWindow(targets[at % 100].id, "black hole", at / 100, at / 100 + 0.001)
-        for at in range(6000)
+        FaultWindow(target.id, f"{kind} is wrong", at / 7, at / 7 + 0.001)
+        for target in targets[:10]
+        for kind in range(3)
+        for at in range(420)
     )
     attempts = run.worst[0].attempts * 50
     worst = (replace(run.worst[0], attempts=attempts),) * 10
@@ -265,6 +267,22 @@ def test_a_page_stays_small_however_much_there_is_to_say() -> None:
     read(page)
     assert len(page.encode()) < BYTES_MAX
     assert len(render([huge] * 2000).encode()) < BYTES_MAX
+
+
+def test_a_target_with_many_faults_shows_those_at_its_end_as_well() -> None:
+    run = a_run()
+    faults = tuple(FaultWindow("t", "down", at / 7, at / 7 + 0.01) for at in range(400))
+
+    page = render([replace(run, faults=faults)])
+
+    assert "0:00 to 0:57" in read(page).text
+
+
+def test_a_target_struck_in_many_ways_has_them_told_as_one() -> None:
+    run = a_run()
+    faults = tuple(FaultWindow("t", f"{at} slower", at, at + 0.5) for at in range(50))
+
+    assert "50 kinds of faults" in read(render([replace(run, faults=faults)])).text
 
 
 def test_a_target_that_another_policy_lacks_is_said_to_be_none_of_it() -> None:

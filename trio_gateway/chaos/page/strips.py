@@ -20,20 +20,31 @@ from trio_gateway.failover.breaker import BreakerState
 
 # Windows nearer than this share of the run look like one.
 _JOIN_SHARE: Final = 0.002
-# More bars than this in one row are a texture, not a text.
-_BARS_MAX: Final = 150
+# More bars of a kind than this in one row are a texture: neighbours are joined.
+_BARS_MAX: Final = 80
+# A target struck in more ways than this has them told as one.
+_KINDS_MAX: Final = 3
 # Rows of faults: one for each target that has any.
 _ROWS_MAX: Final = 8
 
 
 def windows(run: PageRun) -> tuple[tuple[float, float], ...]:
     """When anything at all was wrong."""
-    return _joined(run.faults, _JOIN_SHARE * run.duration_s)
+    return _few(run.faults, run.duration_s)
 
 
-def _joined(
-    faults: Iterable[FaultWindow], gap_s: float
-) -> tuple[tuple[float, float], ...]:
+Spans = tuple[tuple[float, float], ...]
+
+
+def _few(faults: Iterable[FaultWindow], duration_s: float) -> Spans:
+    """When there was any of these, in no more stretches than can be drawn."""
+    spans = _joined(faults, _JOIN_SHARE * duration_s)
+    if len(spans) <= _BARS_MAX:
+        return spans
+    return _joined(faults, duration_s / _BARS_MAX)
+
+
+def _joined(faults: Iterable[FaultWindow], gap_s: float) -> Spans:
     found: list[tuple[float, float]] = []
     for fault in sorted(faults, key=lambda each: each.from_s):
         if found and fault.from_s <= found[-1][1] + gap_s:
@@ -67,15 +78,17 @@ def _faults(target: str, found: list[FaultWindow], backdrop: Backdrop) -> str:
     by_words: dict[str, list[FaultWindow]] = {}
     for fault in found:
         by_words.setdefault(_words(fault), []).append(fault)
+    if len(by_words) > _KINDS_MAX:
+        by_words = {f"{len(by_words)} kinds of faults": found}
     bars, told = "", []
     for words, alike in by_words.items():
-        spans = _joined(alike, _JOIN_SHARE * backdrop.duration_s)
-        for from_s, until_s in spans[:_BARS_MAX]:
+        spans = _few(alike, backdrop.duration_s)
+        for from_s, until_s in spans:
             bars += _bar("bad", words, from_s, until_s, backdrop)
         first, last = spans[0][0], spans[-1][1]
         times = f" ({len(spans)} times)" if len(spans) > 1 else ""
         told.append(f"{words}, {clock_text(first)} to {clock_text(last)}{times}")
-    says = "; ".join(told[:5])
+    says = "; ".join(told)
     return (
         f'<div class="plot"><p class="of">{text(target)} <span>{text(says)}</span></p>'
         f'<div class="strip" aria-hidden="true">{bars}</div></div>'
