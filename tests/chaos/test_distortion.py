@@ -265,3 +265,113 @@ def test_effects_add_up_from_left_to_right() -> None:
     assert answer.head_after_s == 2.0
     assert Pause(9.0) in answer.steps
     assert len(answer.body) == 300
+
+
+def pauses(of: Script) -> list[float]:
+    return [step.seconds for step in of.steps if isinstance(step, Pause)]
+
+
+def test_a_slow_head_takes_its_time_before_it_is_whole() -> None:
+    answer = script("slow_head=3s")
+    assert (answer.head_after_s, answer.head_drips_s) == (4.0, 3.0)
+
+
+def test_another_gap_is_between_all_tokens_and_nowhere_else() -> None:
+    assert pauses(script("gap=9s")) == [2.0, 9.0, 9.0, 9.0]
+    assert events(script("gap=9s")) == events(good())
+    assert script("gap=9s", PLAIN).head_after_s == 1.0 + 2.0 + 3 * 9.0
+
+
+@pytest.mark.parametrize(("text", "place"), [("stall=9s", 2), ("stall=9s@3", 3)])
+def test_a_stall_comes_after_some_tokens(text: str, place: int) -> None:
+    answer = script(text)
+    assert events(answer) == events(good())
+    at = answer.steps.index(Pause(9.0))
+    tokens = [step for step in answer.steps[:at] if isinstance(step, Send)]
+    assert len(tokens) == 1 + place
+
+
+def test_a_stall_after_all_tokens_is_at_the_end() -> None:
+    assert script("stall=9s@1000").steps[-1] == Pause(9.0)
+
+
+def test_slow_makes_everything_as_many_times_slower() -> None:
+    answer = script("slow=3")
+    assert answer.head_after_s == 3.0
+    assert pauses(answer) == [6.0, 1.5, 1.5, 1.5]
+    assert script("slow=3", PLAIN).head_after_s == 3 * good(PLAIN).head_after_s
+
+
+@pytest.mark.parametrize("size", [1, 7, 10**6])
+def test_slices_are_as_large_as_asked_for_and_keep_their_time(size: int) -> None:
+    answer = script(f"slices={size}")
+    assert answer.body == good().body
+    assert max(map(len, events(answer))) == min(size, max(map(len, events(good()))))
+    assert pauses(answer) == pauses(good())
+
+
+def test_an_unterminated_body_has_no_length() -> None:
+    answer = script("unterminated", PLAIN)
+    assert (answer.body, answer.declared_length) == (good(PLAIN).body, None)
+    assert answer.ending is Ending.UNTERMINATED
+
+
+def test_events_may_come_twice_or_too_late() -> None:
+    role, *tokens, finish, done = events(good())
+    twice = [token for token in tokens for _ in range(2)]
+    assert events(script("duplicate_events")) == [role, *twice, finish, done]
+    assert events(script("done_twice")) == [role, *tokens, finish, done, done]
+    late = [role, *tokens, finish, done, tokens[-1]]
+    assert events(script("events_after_done")) == late
+    assert events(script("no_done")) == [role, *tokens, finish]
+
+
+@pytest.mark.parametrize("asked", [STREAM, PLAIN])
+def test_a_huge_token_is_as_large_as_asked_for(asked: Asked) -> None:
+    assert len(script("huge_token=12345", asked).body) == len(good(asked).body) + 12345
+    assert script("huge_token=9", PLAIN).declared_length == len(good(PLAIN).body) + 9
+
+
+def test_a_filter_ends_an_answer_early_with_its_own_reason() -> None:
+    role, *tokens, _, done = events(good())
+    answer = events(script("filtered=2"))
+    assert answer[:3] == [role, *tokens[:2]]
+    assert b'"finish_reason":"content_filter"' in answer[3]
+    assert answer[4] == done
+    plain = json.loads(script("filtered=2", PLAIN).body)
+    assert plain["choices"][0]["finish_reason"] == "content_filter"
+    assert plain["usage"]["completion_tokens"] == 2
+
+
+@pytest.mark.parametrize("asked", [STREAM, PLAIN])
+def test_a_wrong_length_is_said_and_the_body_is_the_same(asked: Asked) -> None:
+    for by in (+9, -9):
+        answer = script(f"wrong_length={by:+}", asked)
+        assert answer.declared_length == len(answer.body) + by
+        assert answer.body == good(asked).body
+    assert script("wrong_length=-100000", asked).declared_length == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("groq_rate_limit", {"retry-after", "x-ratelimit-reset-tokens"}),
+        ("anthropic_rate_limit", {"retry-after", "anthropic-ratelimit-requests-reset"}),
+        ("azure_rate_limit", {"retry-after", "retry-after-ms"}),
+        ("bedrock_throttled", {"x-amzn-errortype"}),
+        ("openrouter_rate_limit", {"x-ratelimit-remaining"}),
+    ],
+)
+def test_a_throttle_has_its_providers_own_fields(name: str, fields: set[str]) -> None:
+    assert fields <= dict(script(f"error={name}").headers).keys()
+
+
+def test_a_hint_replaces_the_fields_that_an_error_has_by_itself() -> None:
+    headers = script("error=azure_rate_limit,retry_after=99s").headers
+    assert [value for name, value in headers if name.startswith("retry")] == ["99"]
+
+
+def test_two_hints_may_disagree() -> None:
+    headers = script("status=429,retry_after=2s,hint=twice").headers
+    found = [value for name, value in headers if name == "retry-after"]
+    assert found == ["2", "4"]

@@ -1,22 +1,35 @@
 import pytest
 
+from trio_gateway.chaos.climate import Bursts, Flaps, Incident, Outages, When
+from trio_gateway.chaos.effect_words import BYTES_MAX
 from trio_gateway.chaos.effects import (
     Break,
     Delay,
+    Disorder,
+    DripHead,
     Effect,
     ErrorIn200,
+    Filtered,
     Heartbeats,
+    HugeToken,
+    InterimHead,
     NoFinish,
     Refuse,
     RoleOnly,
+    Slices,
+    Slow,
     SlowFirstToken,
+    Stall,
     Status,
+    StrayBytes,
+    TokenGap,
     WrongBody,
     WrongContentType,
+    WrongLength,
 )
 from trio_gateway.chaos.errors import Hint, HintForm
-from trio_gateway.chaos.faults import Fault, parse_fault
-from trio_gateway.chaos.script import Ending, Refusal
+from trio_gateway.chaos.faults import Fault, Group, parse_fault
+from trio_gateway.chaos.script import Aftermath, Ending, Refusal
 
 
 @pytest.mark.parametrize(
@@ -60,6 +73,26 @@ from trio_gateway.chaos.script import Ending, Refusal
         ("wrong_content_type", (WrongContentType("text/plain"),)),
         ("wrong_content_type=text/html", (WrongContentType("text/html"),)),
         ("html", (WrongBody.HTML,)),
+        ("dns", (Refuse(Refusal.NAME_UNKNOWN),)),
+        ("slow_head=2s", (DripHead(2.0),)),
+        ("gap=10ms", (TokenGap(0.01),)),
+        ("stall=1m", (Stall(60.0, None),)),
+        ("stall=1m@7", (Stall(60.0, 7),)),
+        ("slow=8x", (Slow(8.0),)),
+        ("slow=1.5", (Slow(1.5),)),
+        ("slices=1", (Slices(1),)),
+        ("unterminated=9", (Break(Ending.UNTERMINATED, 9),)),
+        ("unterminated", (Break(Ending.UNTERMINATED, BYTES_MAX),)),
+        ("filtered", (Filtered(0),)),
+        ("huge_token", (HugeToken(2 * 1024 * 1024),)),
+        ("huge_token=9", (HugeToken(9),)),
+        ("wrong_length", (WrongLength(100),)),
+        ("wrong_length=+7", (WrongLength(7),)),
+        ("wrong_length=-7", (WrongLength(-7),)),
+        ("interim", (InterimHead(103),)),
+        ("stray=2", (StrayBytes(b"xx"),)),
+        ("half_open", (Aftermath.DEAF,)),
+        ("stale", (Aftermath.GONE,)),
         ("delay=1s, cut=9", (Delay(1.0), Break(Ending.CUT, 9))),
     ],
 )
@@ -67,8 +100,8 @@ def test_a_text_names_effects(text: str, effects: tuple[Effect, ...]) -> None:
     assert parse_fault(text) == Fault(effects)
 
 
-@pytest.mark.parametrize("wrong", list(WrongBody))
-def test_every_wrong_body_has_a_text(wrong: WrongBody) -> None:
+@pytest.mark.parametrize("wrong", [*WrongBody, *Disorder])
+def test_every_wrong_body_has_a_text(wrong: WrongBody | Disorder) -> None:
     assert parse_fault(wrong.value).effects == (wrong,)
 
 
@@ -79,6 +112,29 @@ def test_options_say_how_often_and_when() -> None:
     assert parse_fault("status=503,after=10,times=2") == Fault(
         effects, after=10, times=2
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("from=2s,until=1h", When(2.0, 3600.0)),
+        ("flap=20s/10s", When(rhythm=Flaps(20.0, 10.0))),
+        ("incident=75m", When(rhythm=Incident(4500.0))),
+        ("outages=5d/1h", When(rhythm=Outages(432_000.0, 3600.0))),
+        ("from=1m,bursts=9s/300ms", When(60.0, rhythm=Bursts(9.0, 0.3))),
+    ],
+)
+def test_options_say_when_it_reigns(text: str, when: When) -> None:
+    assert parse_fault(f"refuse,{text}").when == when
+
+
+def test_options_say_which_models_it_is_about() -> None:
+    assert parse_fault("refuse,model=org/gpt-4.1").models == "org/gpt-4.1"
+    assert parse_fault("refuse,model=2/3").models == Group(2, 3)
+
+
+def test_a_fault_remembers_its_text() -> None:
+    assert parse_fault("status=503, rate=30%").text == "status=503, rate=30%"
 
 
 def test_after_spares_the_first_and_times_limits_the_rest() -> None:
@@ -106,6 +162,25 @@ def test_after_spares_the_first_and_times_limits_the_rest() -> None:
         ("silence=3", "silence takes no value"),
         ("role_only=cutt", "did you mean 'cut'"),
         ("heartbeats=0s", "above zero"),
+        ("slow", "slow needs a factor, such as slow=8"),
+        ("slow=0", "slow needs a factor"),
+        ("slow=1e9", "slow needs a factor"),
+        ("slices=0", "slices=0 is not from 1"),
+        ("stall=1s@x", "stall needs a whole number"),
+        ("huge_token=99999999999", "is not from 1 to"),
+        ("wrong_length=0", "is the right length"),
+        ("interim=101", "not an interim status"),
+        ("interim=200", "not an interim status"),
+        ("stale=1", "stale takes no value"),
+        ("refuse,flap=20s", "flap needs 2 times, such as flap=20s/20s"),
+        ("refuse,flap=20s/0s", "flap needs times above zero"),
+        ("refuse,incident=1s/1s", "incident needs a time, such as incident=20s"),
+        ("refuse,flap=1s/1s,bursts=1s/1s", "two rhythms: keep one"),
+        ("refuse,from=2s,until=1s", "not after from"),
+        ("refuse,from=noon", "from needs a time, such as from=300ms"),
+        ("refuse,model=4/3", "is no group: write 1/3"),
+        ("refuse,model", "model needs a value"),
+        ("from=2s", "needs an effect"),
         ("no_finish=maybe", "known: done"),
         ("silence,rate=lots", "not a share: write 0.3 or 30%"),
         ("silence,rate=1.5", "not a share between 0 and 1"),

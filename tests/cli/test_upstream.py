@@ -64,3 +64,71 @@ def test_with_tls_it_says_whom_to_trust(tmp_path: Path) -> None:
         assert answer.json()["object"] == "list"
         assert provider.end() == 0
     assert not Path(ca_file).exists()
+
+
+SEVERAL = (
+    *("--provider", "name=openai,port=0,tokens=3"),
+    *("--provider", "name=azure,port=0,dialect=azure,needs_key"),
+)
+
+
+def test_several_providers_run_at_once_each_with_its_faults(tmp_path: Path) -> None:
+    options = (*SEVERAL, "--fault", "openai:status=503,times=1", "--control", "0")
+    with running((*COMMAND, "upstream", *options), tmp_path / "log") as provider:
+        openai = provider.wait_for(r"^openai  listening on (http://\S+/v1)$")[1]
+        azure = provider.wait_for(r"^azure  listening on (http://\S+:\d+)$")[1]
+        control = provider.wait_for(r"^control on (http://127\S+/control/)$")[1]
+        path = "/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
+        with httpx.Client(trust_env=False) as client:
+            assert client.post(f"{openai}/chat/completions", json=REQUEST).is_error
+            assert client.post(f"{azure}{path}", json=REQUEST).status_code == 401
+            key = {"api-key": "k"}
+            answer = client.post(f"{azure}{path}", json=REQUEST, headers=key).json()
+            assert answer["prompt_filter_results"]
+            client.post(f"{control}faults", json={"preset": "auth_storm"})
+            answer = client.post(f"{openai}/chat/completions", json=REQUEST)
+            assert answer.status_code == 401
+            log = client.get(f"{control}requests?provider=azure").json()["requests"]
+            assert [one["has_key"] for one in log] == [False, True]
+            # Where control has a port of its own, the providers' ports have none.
+            assert client.get(f"{azure}/control/faults").status_code == 404
+        provider.wait_for(r"^azure  2  \S+  200  answered$")
+        assert provider.end() == 0
+        assert "Traceback" not in provider.said()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--provider", "port=1"], "a provider needs a name"),
+        (["--provider", "name=a"], "a provider needs a port"),
+        (["--provider", "name=a,prot=1"], "did you mean 'port'?"),
+        (["--provider", "name=a b,port=1"], "letters, digits"),
+        (["--provider", "name=a,port=99999"], "is no port"),
+        (["--provider", "name=a,port=1,port=2"], "port is there twice"),
+        (["--provider", "name=a,port=1,tls=yes"], "tls takes no value"),
+        (["--provider", "name=a,port=1,dialect=azur"], "did you mean 'azure'?"),
+        (["--provider", "name=a,port=1,preset=flakey"], "did you mean 'flaky'?"),
+        (["--provider", "name=a,port=1,capacity=0"], "capacity needs a number above"),
+        (["--provider", "name=a,port=1,day=0.5"], "such as day=3/24h"),
+        (["--provider", "name=a,port=1"] * 2, "two providers are called a"),
+        (["--fault", "upstraem:status=503"], "did you mean 'upstream'?"),
+        (["--speed", "0"], "--speed"),
+    ],
+)
+def test_a_provider_that_cannot_be_is_wrong_usage(
+    options: list[str], said: str
+) -> None:
+    result = CliRunner().invoke(main, ["upstream", *options])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_one_provider_has_its_control_on_its_own_port(tmp_path: Path) -> None:
+    command = (*COMMAND, "upstream", "--port", "0", "--preset", "flap")
+    with running(command, tmp_path / "log") as provider:
+        base_url = provider.wait_for(r"^listening on (http://\S+)/v1$")[1]
+        shown = httpx.get(f"{base_url}/control/faults", trust_env=False).json()
+        assert shown["providers"]["upstream"]["preset"] == "flap"
+        assert shown["providers"]["upstream"]["faults"] == ["refuse,flap=20s/20s"]
+        assert provider.end() == 0

@@ -23,13 +23,14 @@ import trio
 
 from trio_gateway.chaos.answers import as_json, plain_script
 from trio_gateway.chaos.errors import http_error_script
-from trio_gateway.chaos.faults import Fault, one_of, parse_fault, seconds_of
+from trio_gateway.chaos.faults import Fault, parse_fault
 from trio_gateway.chaos.http1 import HttpRequest
 from trio_gateway.chaos.presets import PRESETS
 from trio_gateway.chaos.script import Script
 from trio_gateway.chaos.seen import RequestEnding, SeenRequest
 from trio_gateway.chaos.sky import Sky
 from trio_gateway.chaos.turns import AT_ONCE, Turn
+from trio_gateway.chaos.values import one_of, seconds_of
 
 ROOT: Final = "/control/"
 _FAULTS: Final = "/control/faults"
@@ -146,7 +147,7 @@ def _read(body: bytes) -> tuple[tuple[Fault, ...], str | None, float]:
         raise ValueError(f"faults must be a list of texts, {example}")
     if preset is not None:
         one_of(str(preset), PRESETS, what="preset")
-    lasts_s = inf if lasts is None else seconds_of(str(lasts))
+    lasts_s = inf if lasts is None else seconds_of("for", str(lasts))
     return tuple(map(parse_fault, texts)), preset, lasts_s
 
 
@@ -170,18 +171,23 @@ def _log(chosen: Mapping[str, Controlled]) -> list[dict[str, object]]:
             "provider": name,
             "number": seen.number,
             "method": seen.method,
-            "path": seen.path,
+            "path": seen.path.partition("?")[0],  # some put keys behind it
             "model": seen.model,
             "has_key": seen.has_key,
             "status": seen.status,
             "ending": seen.ending.value if seen.ending else None,
             "bytes": seen.bytes_sent,
             "started_ago_s": round(now - seen.started_at, 6),
-            "took_s": round((seen.ended_at or now) - seen.started_at, 6),
+            "took_s": round(_took_s(seen, now), 6),
         }
         for name, provider in chosen.items()
         for seen in provider.seen
     ]
+
+
+def _took_s(seen: SeenRequest, now: float) -> float:
+    ended_at = now if seen.ended_at is None else seen.ended_at
+    return ended_at - seen.started_at
 
 
 def _said(value: object) -> Script:

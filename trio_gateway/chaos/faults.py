@@ -77,7 +77,6 @@ provider started or was told of the fault: `from=TIME`, `until=TIME`, and a rhyt
 `300ms`, `2s`, `1m`, `4h` or `5d`.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -94,34 +93,11 @@ from trio_gateway.chaos.climate import (
     Rhythm,
     When,
 )
-from trio_gateway.chaos.effects import (
-    Break,
-    Delay,
-    Disorder,
-    DripHead,
-    Effect,
-    ErrorIn200,
-    Filtered,
-    Heartbeats,
-    HugeToken,
-    InterimHead,
-    NoFinish,
-    Refuse,
-    RoleOnly,
-    Slices,
-    Slow,
-    SlowFirstToken,
-    Stall,
-    Status,
-    StrayBytes,
-    TokenGap,
-    WrongBody,
-    WrongContentType,
-    WrongLength,
-)
+from trio_gateway.chaos.effect_words import EFFECTS
+from trio_gateway.chaos.effects import Effect, Status
 from trio_gateway.chaos.error_forms import ERRORS
 from trio_gateway.chaos.errors import Hint, HintForm
-from trio_gateway.chaos.script import Aftermath, Ending, Refusal
+from trio_gateway.chaos.values import count_of, is_time, one_of, seconds_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +156,7 @@ def parse_fault(text: str) -> Fault:
     given: dict[str, str | None] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = item.partition("=")
-        known = (*_EFFECTS, *_STATUS_KEYS, *_OPTIONS, *_RHYTHMS)
+        known = (*EFFECTS, *_STATUS_KEYS, *_OPTIONS, *_RHYTHMS)
         one_of(name, known, what="fault or option")
         if name in given:
             raise ValueError(f"{name} is there twice in {text!r}")
@@ -188,8 +164,8 @@ def parse_fault(text: str) -> Fault:
     return Fault(
         effects=_effects(given),
         rate=_share(_value(given, "rate")) if "rate" in given else 1.0,
-        after=_count("after", given["after"]) if "after" in given else 0,
-        times=_count("times", given["times"]) if "times" in given else None,
+        after=count_of("after", given["after"]) if "after" in given else 0,
+        times=count_of("times", given["times"]) if "times" in given else None,
         models=_models(_value(given, "model")) if "model" in given else None,
         when=_when(given),
         text=text,
@@ -199,8 +175,8 @@ def parse_fault(text: str) -> Fault:
 def _effects(given: dict[str, str | None]) -> tuple[Effect, ...]:
     effects: list[Effect] = []
     for name, value in given.items():
-        if name in _EFFECTS:
-            effects.append(_EFFECTS[name](name, value))
+        if name in EFFECTS:
+            effects.append(EFFECTS[name](name, value))
         elif name in ("status", "error") and not _holds_status(effects):
             effects.append(_status(given))
     if not _holds_status(effects) and ("retry_after" in given or "hint" in given):
@@ -215,7 +191,7 @@ def _holds_status(effects: Iterable[Effect]) -> bool:
 def _status(given: dict[str, str | None]) -> Status:
     code = None
     if "status" in given:
-        code = _count("status", _value(given, "status"))
+        code = count_of("status", _value(given, "status"))
         if not 200 <= code <= 599:
             raise ValueError(f"status={code} is not a final status: 200 to 599")
     if "error" in given:
@@ -232,8 +208,8 @@ def _hint(given: dict[str, str | None]) -> Hint | None:
     form = HintForm.SECONDS
     if "hint" in given:
         form = HintForm(one_of(_value(given, "hint"), list(HintForm), what="hint"))
-    if _TIME.fullmatch(value):
-        return Hint(form, seconds=_seconds("retry_after", value))
+    if is_time(value):
+        return Hint(form, seconds=seconds_of("retry_after", value))
     if form is not HintForm.SECONDS:
         raise ValueError(f"hint={form} needs a time, such as retry_after=2s")
     return Hint(HintForm.RAW, raw=value)
@@ -259,8 +235,8 @@ def _when(given: dict[str, str | None]) -> When:
         raise ValueError(f"{rhythms[0]} and {rhythms[1]} are two rhythms: keep one")
     rhythm = _rhythm(rhythms[0], given[rhythms[0]] or "") if rhythms else None
     return When(
-        from_s=_seconds("from", given["from"]) if "from" in given else 0.0,
-        until_s=_seconds("until", given["until"]) if "until" in given else math.inf,
+        from_s=seconds_of("from", given["from"]) if "from" in given else 0.0,
+        until_s=seconds_of("until", given["until"]) if "until" in given else math.inf,
         rhythm=rhythm,
     )
 
@@ -268,34 +244,14 @@ def _when(given: dict[str, str | None]) -> When:
 def _rhythm(name: str, value: str) -> Rhythm:
     times, make = _RHYTHMS[name]
     parts = value.split("/")
-    if len(parts) != times or not all(map(_TIME.fullmatch, parts)):
+    if len(parts) != times or not all(map(is_time, parts)):
         example = "/".join(["20s"] * times)
-        raise ValueError(f"{name} needs {times} times, such as {name}={example}")
-    seconds = [_seconds(name, part) for part in parts]
+        number = "a time" if times == 1 else f"{times} times"
+        raise ValueError(f"{name} needs {number}, such as {name}={example}")
+    seconds = [seconds_of(name, part) for part in parts]
     if not all(seconds):
         raise ValueError(f"{name} needs times above zero")
     return make(*seconds)
-
-
-_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECONDS_IN: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-
-
-def seconds_of(text: str) -> float:
-    """Read a TIME, such as `300ms` or `4h`.
-
-    Raises:
-        ValueError: with what to write instead.
-    """
-    return _seconds("a duration", text)
-
-
-def _seconds(name: str, value: str | None) -> float:
-    match = _TIME.fullmatch(value or "")
-    if match is None:
-        example = f"{name}=300ms or {name}=2s" if name.isidentifier() else "300ms or 2s"
-        raise ValueError(f"{name} needs a time, such as {example}")
-    return float(match[1]) * _SECONDS_IN[match[2]]
 
 
 def _share(value: str) -> float:
@@ -306,12 +262,6 @@ def _share(value: str) -> float:
         raise ValueError(f"rate={value} is not a share: write 0.3 or 30%") from None
 
 
-def _count(name: str, value: str | None) -> int:
-    if value is None or not (value.isascii() and value.isdigit()):
-        raise ValueError(f"{name} needs a whole number, such as {name}=3")
-    return int(value)
-
-
 def _value(given: dict[str, str | None], name: str) -> str:
     value = given[name]
     if not value:
@@ -319,164 +269,6 @@ def _value(given: dict[str, str | None], name: str) -> str:
     return value
 
 
-def one_of(word: str, known: Iterable[str], *, what: str) -> str:
-    """Check a word against those there are; suggest one where it is close.
-
-    Raises:
-        ValueError: it is none of them.
-    """
-    words = [str(one) for one in known]
-    if word in words:
-        return word
-    near = difflib.get_close_matches(word, words, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(words)}"
-    raise ValueError(f"no {what} is called {word!r}; {advice}")
-
-
-def _breaks(ending: Ending) -> Callable[[str, str | None], Effect]:
-    def read(name: str, value: str | None) -> Effect:
-        if value is None and ending is Ending.RESET:
-            return Refuse(Refusal.RESET)
-        return Break(ending, at=0 if value is None else _count(name, value))
-
-    return read
-
-
-def _plain(effect: Effect) -> Callable[[str, str | None], Effect]:
-    def read(name: str, value: str | None) -> Effect:
-        if value is not None:
-            raise ValueError(f"{name} takes no value")
-        return effect
-
-    return read
-
-
-def _timed(make: Callable[[float], Effect]) -> Callable[[str, str | None], Effect]:
-    return lambda name, value: make(_seconds(name, value))
-
-
-def _counted(
-    make: Callable[[int], Effect], *, usual: int | None = None, least: int = 0
-) -> Callable[[str, str | None], Effect]:
-    """Read a whole number, or take what is usual where none is given."""
-
-    def read(name: str, value: str | None) -> Effect:
-        number = usual if value is None and usual is not None else _count(name, value)
-        if not least <= number <= BYTES_MAX:
-            raise ValueError(f"{name}={number} is not from {least} to {BYTES_MAX}")
-        return make(number)
-
-    return read
-
-
-# No fault sends more than the largest answer that any gateway takes.
-BYTES_MAX: Final = 64 * 1024 * 1024
-
-
-def _stall(name: str, value: str | None) -> Effect:
-    time, at, tokens = (value or "").partition("@")
-    return Stall(_seconds(name, time), _count(name, tokens) if at else None)
-
-
-def _slow(name: str, value: str | None) -> Effect:
-    match = _FACTOR.fullmatch(value or "")
-    if match is None or not 0.0 < float(match[1]) <= SLOW_MAX:
-        raise ValueError(f"{name} needs a factor, such as {name}=8")
-    return Slow(float(match[1]))
-
-
-_FACTOR: Final = re.compile(r"(\d+(?:\.\d+)?)x?")
-
-# Ten thousand times a second is longer than anybody waits.
-SLOW_MAX: Final = 10_000.0
-
-
-def _wrong_length(name: str, value: str | None) -> Effect:
-    if value is None:
-        return WrongLength()
-    by = (
-        -_count(name, value[1:])
-        if value[:1] == "-"
-        else _count(name, value.lstrip("+"))
-    )
-    if by == 0:
-        raise ValueError(f"{name}=0 is the right length: write +100 or -1")
-    return WrongLength(by)
-
-
-def _interim(name: str, value: str | None) -> Effect:
-    status = 103 if value is None else _count(name, value)
-    # 101 would be a promise to speak another protocol.
-    if not 100 <= status <= 199 or status == 101:
-        raise ValueError(f"{name}={status} is not an interim status: 100, 102 or 103")
-    return InterimHead(status)
-
-
-def _stray(name: str, value: str | None) -> Effect:
-    if value is None:
-        return StrayBytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
-    effect = _counted(lambda size: StrayBytes(b"x" * size), least=1)
-    return effect(name, value)
-
-
-def _error_in_200(name: str, value: str | None) -> Effect:
-    return ErrorIn200(at=0 if value is None else _count(name, value))
-
-
-def _role_only(_: str, value: str | None) -> Effect:
-    word = one_of(value or "hang", [end.value for end in Ending], what="ending")
-    return RoleOnly(Ending(word))
-
-
-def _heartbeats(name: str, value: str | None) -> Effect:
-    every_s = 1.0 if value is None else _seconds(name, value)
-    if every_s <= 0:
-        raise ValueError(f"{name} needs a time above zero, such as {name}=1s")
-    return Heartbeats(every_s)
-
-
-def _no_finish(_: str, value: str | None) -> Effect:
-    return NoFinish(says_done=one_of(value or "no", ["done", "no"], what="end") != "no")
-
-
-def _wrong_content_type(_: str, value: str | None) -> Effect:
-    return WrongContentType(value) if value else WrongContentType()
-
-
-_EFFECTS: Final[dict[str, Callable[[str, str | None], Effect]]] = {
-    "delay": _timed(Delay),
-    "slow_head": _timed(DripHead),
-    "slow_first_token": _timed(SlowFirstToken),
-    "gap": _timed(TokenGap),
-    "stall": _stall,
-    "slow": _slow,
-    "slices": _counted(Slices, least=1),
-    "cut": _breaks(Ending.CUT),
-    "reset": _breaks(Ending.RESET),
-    "eof": _breaks(Ending.EOF),
-    "hang": _breaks(Ending.HANG),
-    "unterminated": _counted(
-        lambda at: Break(Ending.UNTERMINATED, at), usual=BYTES_MAX
-    ),
-    "silence": _plain(Refuse(Refusal.SILENCE)),
-    "close": _plain(Refuse(Refusal.CLOSE)),
-    "refuse": _plain(Refuse(Refusal.CONNECT_REFUSED)),
-    "dns": _plain(Refuse(Refusal.NAME_UNKNOWN)),
-    "connect_hang": _plain(Refuse(Refusal.CONNECT_HANG)),
-    "error_in_200": _error_in_200,
-    "role_only": _role_only,
-    "heartbeats": _heartbeats,
-    "no_finish": _no_finish,
-    "filtered": _counted(Filtered, usual=0),
-    "huge_token": _counted(HugeToken, usual=HugeToken().size, least=1),
-    "wrong_content_type": _wrong_content_type,
-    "wrong_length": _wrong_length,
-    "interim": _interim,
-    "stray": _stray,
-    "half_open": _plain(Aftermath.DEAF),
-    "stale": _plain(Aftermath.GONE),
-    **{wrong.value: _plain(wrong) for wrong in (*WrongBody, *Disorder)},
-}
 _STATUS_KEYS: Final = ("status", "error", "retry_after", "hint")
 _OPTIONS: Final = ("rate", "after", "times", "model", "from", "until")
 _RHYTHMS: Final[dict[str, tuple[int, Callable[..., Rhythm]]]] = {

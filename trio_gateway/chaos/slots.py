@@ -56,13 +56,15 @@ class Slots:
 
     def leave(self, turn: "LineTurn") -> None:
         """Take note that a request is over, or that its client has gone."""
-        now, place = trio.current_time(), turn.place
-        if turn.begun_at is not None and now >= turn.begun_at + place.takes_s:
+        place, begun_at = turn.place, turn.begun_at
+        if begun_at is None:
+            self._line.left(place)
+        elif trio.current_time() >= begun_at + place.takes_s:
             self._line.served(place)
         else:
             self._line.left(place)
-            if place.is_served:  # and nobody has noticed
-                self.work_for_nobody(place, turn.begun_at or now)
+            if place.is_served:  # nobody has noticed
+                self.work_for_nobody(place, begun_at)
         self.call_next()
         self._changed.set()
 
