@@ -135,7 +135,7 @@ async def play_script(script: Script, peer: Peer) -> None:
     match script.ending:
         case Ending.CLEAN:
             await peer.send(b"0\r\n\r\n" if is_chunked else b"")
-        case Ending.CUT | Ending.EOF:
+        case Ending.CUT | Ending.EOF | Ending.UNTERMINATED:
             await peer.stream.aclose()
         case Ending.RESET:
             await trio.sleep(0.01)  # so that what was sent is read
