@@ -182,7 +182,7 @@ def test_answers_that_begin_well_and_break_are_a_run_of_failures() -> None:
     assert breaker.state(0.0) is OPEN
 
 
-def test_an_answer_that_breaks_adds_to_the_failures_since_it_began() -> None:
+def test_an_answer_that_breaks_adds_to_the_failures_sent_after_it() -> None:
     breaker = a_breaker(BY_RUN)
     first = good(breaker, 0.0)
     play(breaker, "xxxx")
@@ -190,6 +190,52 @@ def test_an_answer_that_breaks_adds_to_the_failures_since_it_began() -> None:
     breaker.failed(0.0, first, "cut")
 
     assert breaker.state(0.0) is OPEN
+
+
+def test_answers_to_what_was_sent_before_an_outage_do_not_hide_it() -> None:
+    breaker = a_breaker(BY_RUN)
+    before = [breaker.sent() for _ in range(10)]
+    play(breaker, "xx")
+    for sent in before:
+        breaker.committed(0.0, sent)
+    play(breaker, "xx")
+    assert breaker.state(0.0) is CLOSED
+
+    bad(breaker, 0.0)
+
+    assert breaker.state(0.0) is OPEN
+
+
+def test_failures_among_requests_still_on_their_way_are_no_run() -> None:
+    breaker = a_breaker()
+    for _ in range(100):
+        for _ in range(3):
+            breaker.sent()
+        bad(breaker, 0.0)
+
+    assert breaker.state(0.0) is CLOSED
+
+
+def test_the_news_that_was_missing_in_a_run_completes_it() -> None:
+    breaker = a_breaker(BY_RUN)
+    play(breaker, "xx")
+    missing = breaker.sent()
+    play(breaker, "xx")
+    assert breaker.state(0.0) is CLOSED
+
+    breaker.failed(1.0, missing, "first token late")
+
+    assert breaker.state(1.0) is OPEN
+
+
+def test_a_run_is_over_however_late_its_news_if_a_later_request_went_well() -> None:
+    breaker = a_breaker(BY_RUN)
+    hung = [breaker.sent() for _ in range(10)]
+    good(breaker, 1.0)
+    for sent in hung:
+        breaker.failed(60.0, sent, "first token late")
+
+    assert breaker.state(60.0) is CLOSED
 
 
 def test_an_old_answer_that_breaks_does_not_bring_an_old_run_back() -> None:
@@ -215,6 +261,19 @@ def test_half_of_ten_requests_failing_opens() -> None:
 
     assert breaker.state(0.0) is OPEN
     assert breaker.cause == "5 of 10 failed: HTML"
+
+
+def test_what_is_on_its_way_counts_among_those_of_which_half_must_fail() -> None:
+    breaker = a_breaker(BY_SHARE)
+    waiting = [breaker.sent() for _ in range(10)]
+    play(breaker, "xxxxx")
+    assert breaker.state(0.0) is CLOSED
+
+    for sent in waiting[:4]:
+        breaker.neutral(sent)  # they were not, after all
+    bad(breaker, 0.0)
+
+    assert breaker.cause == "6 of 12 failed: HTML"
 
 
 def test_less_than_half_failing_does_not_open() -> None:
@@ -580,13 +639,16 @@ def test_a_ramp_gives_a_tenth_at_first_and_everything_after_ten_seconds() -> Non
     assert breaker.since == now + 10.0
 
 
-def test_a_failure_during_the_ramp_opens_for_longer() -> None:
+def test_failures_during_the_ramp_are_counted_as_ever_and_open_for_longer() -> None:
     breaker, now = a_ramping()
+    play(breaker, "xxxx", now + 1.0)
+    assert breaker.state(now + 1.0) is RAMP
+
     bad(breaker, now + 1.0)
 
     assert breaker.state(now + 1.0) is OPEN
     assert breaker.trips == 2
-    assert breaker.cause == "failed again: HTML"
+    assert breaker.cause == "5 in a row: HTML"
 
 
 def test_slow_requests_during_the_ramp_are_counted_as_ever() -> None:
@@ -668,7 +730,7 @@ def test_neutral_ends_move_nothing() -> None:
     breaker = a_breaker()
     play(breaker, "xxxx..xxx")
     before = breaker.describe(0.0)
-    for _ in range(1000):
+    for _ in range(500):
         breaker.neutral(breaker.sent())
     assert breaker.describe(0.0) == before
 
@@ -761,6 +823,31 @@ def test_good_answers_heal_a_degraded_target() -> None:
     play(breaker, "." * 30, 1.0)
 
     assert breaker.skip_share(1.0) == 0.0
+
+
+# Plain
+
+
+def test_a_target_is_plain_while_it_is_closed_skips_nothing_and_never_opened() -> None:
+    breaker = a_breaker()
+    assert breaker.is_plain
+    play(breaker, "..xx")
+    assert breaker.is_plain
+    play(breaker, ".x")
+    assert not breaker.is_plain
+
+    good(breaker, 61.0)
+    assert breaker.is_plain
+
+
+def test_an_opened_target_is_plain_when_its_openings_are_forgotten() -> None:
+    breaker, now = a_ramping()
+    for at in (now, now + RAMP_S, now + RAMP_S + 299.0):
+        breaker.state(at)
+        assert not breaker.is_plain
+
+    breaker.state(now + RAMP_S + 300.0)
+    assert breaker.is_plain
 
 
 # What an operator sees

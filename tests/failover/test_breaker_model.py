@@ -61,13 +61,11 @@ class Model:
     state: BreakerState = CLOSED
     since: float = -inf
     until: float = -inf
-    run: float = 0.0
     known: list[Known] = field(default_factory=list)
-    last_good: Sent | None = None
-    run_before: float = 0.0
     successes: int = 0
     slow_probes: int = 0
-    era: list[Sent] = field(default_factory=list)  # what may still tell something
+    era: list[Sent] = field(default_factory=list)  # all of it, as sent
+    weights: dict[int, float | None] = field(default_factory=dict)  # None: neutral
 
     def passed(self, now: float) -> None:
         if self.state is OPEN and now >= self.until:
@@ -90,14 +88,34 @@ class Model:
         good = max(good, 0)
         return 0.0 if n - good < 3 else min(0.8, max(0, (n - 1.25 * good) / (n + 1)))
 
+    def is_well(self, now: float) -> bool:
+        n, good, _ = self.sums(now, 60.0)
+        return n - good < 3
+
     def share(self, now: float) -> float:
         if self.state is CLOSED:
             return 1 - self.skip_share(now)
         return max(0.1, (now - self.since) / 10.0) if self.state is RAMP else 0.0
 
+    def run(self, sent: Sent) -> float:
+        """Write the whole era as one word, and cut it where a run ends."""
+        letters, weights = "", []
+        for one in self.era:
+            weight = self.weights.get(id(one), -1.0)
+            letters += {-1.0: "?", 0.0: "."}.get(
+                -2.0 if weight is None else weight, "x"
+            )
+            weights.append(weight or 0.0)
+        at = next(n for n, one in enumerate(self.era) if one is sent)
+        if "." in letters[at:]:
+            return 0.0
+        begin = 1 + max(letters.rfind(end, 0, at) for end in ".?")
+        return sum(weights[begin : (letters + "?").index("?", at)])
+
     def slow(self, now: float, sent: Sent) -> None:
+        self.weights[id(sent)] = 0.5
         if self.state in (CLOSED, RAMP):
-            self._evidence(now, 1, 0.0, 0.5)
+            self._evidence(now, sent, 1, 0.0, 0.5)
         elif self.state is PROBE and sent.is_probe:
             self.slow_probes += 1
             if self.slow_probes == 2:
@@ -106,9 +124,9 @@ class Model:
     def committed(self, now: float, sent: Sent) -> None:
         if sent.is_slow:
             return
+        self.weights[id(sent)] = 0.0
         if self.state in (CLOSED, RAMP):
             self.known.append(Known(now, 1, 1.0, 0.0))
-            self.last_good, self.run_before, self.run = sent, self.run, 0.0
             return
         if self.state is OPEN:
             self._probe(now)
@@ -119,13 +137,11 @@ class Model:
             self._forget()
 
     def failed(self, now: float, sent: Sent, weight: float) -> None:
-        if self.state is RAMP and weight == 1:
-            self._open(now)
-        elif self.state in (CLOSED, RAMP):
-            if sent is self.last_good:
-                self.run = max(self.run, self.run_before)
+        self.weights[id(sent)] = weight
+        if self.state in (CLOSED, RAMP):
             self._evidence(
                 now,
+                sent,
                 0 if sent.is_slow or sent.is_committed else 1,
                 -weight if sent.is_committed and not sent.is_slow else 0.0,
                 weight - 0.5 if sent.is_slow else weight,
@@ -133,14 +149,17 @@ class Model:
         elif self.state is PROBE and sent.is_probe and weight == 1:
             self._open(now)
 
-    def _evidence(self, now: float, n: int, good: float, weight: float) -> None:
+    def _evidence(
+        self, now: float, sent: Sent, n: int, good: float, weight: float
+    ) -> None:
         self.known.append(Known(now, n, good, weight))
-        self.run += weight
+        waiting = sum(id(one) not in self.weights for one in self.era)
         requests, _, failures = self.sums(now, RULES.window_s)
-        if requests < RULES.min_samples:
+        if requests + waiting < RULES.min_samples:
             requests, _, failures = self.sums(now, 60.0)
+        requests += waiting
         is_half = failures >= max(3, requests / 2) and requests >= RULES.min_samples
-        if self.run >= RULES.consecutive or is_half:
+        if self.run(sent) >= RULES.consecutive or is_half:
             self._open(now)
 
     def _open(self, now: float) -> None:
@@ -152,7 +171,7 @@ class Model:
         self.successes = self.slow_probes = 0
 
     def _forget(self) -> None:
-        self.known, self.era, self.run, self.last_good = [], [], 0.0, None
+        self.known, self.era, self.weights = [], [], {}
 
 
 class Histories(RuleBasedStateMachine):
@@ -197,6 +216,9 @@ class Histories(RuleBasedStateMachine):
         assert breaker.share(self.now) == model.share(self.now)
         assert breaker.is_probe_free(self.now) == (
             state is PROBE and not self.live_probes
+        )
+        assert breaker.is_plain == (
+            state is CLOSED and breaker.trips == 0 and model.is_well(self.now)
         )
         assert state is self.seen or (self.seen, state) in LEGAL
         self.seen = state
@@ -269,6 +291,8 @@ class Histories(RuleBasedStateMachine):
     def ends_neutral(self, sent: Sent) -> None:
         self.live_probes.discard(id(sent))
         del self.in_flight[id(sent)]
+        if self.matters(sent):
+            self.model.weights.setdefault(id(sent), None)
         before = self.breaker.describe(self.now)
         self.breaker.neutral(sent)
         assert self.breaker.describe(self.now) == before
