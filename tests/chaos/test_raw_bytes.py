@@ -14,7 +14,7 @@ from trio_gateway.chaos.faults import parse_fault
 from trio_gateway.chaos.network import MemoryNetwork
 from trio_gateway.chaos.script import Script
 from trio_gateway.chaos.seen import RequestEnding
-from trio_gateway.chaos.server import House, SimulatedProvider
+from trio_gateway.chaos.server import House, Room, SimulatedProvider
 from trio_gateway.chaos.weather import Weather
 from trio_gateway.chaos.world import Capacity
 
@@ -168,7 +168,7 @@ async def test_a_half_open_connection_answers_once_and_never_again(
 async def test_slots_keep_requests_waiting_and_a_full_line_refuses(
     autojump_clock: Clock, nursery: trio.Nursery
 ) -> None:
-    house = House(capacity=Capacity(slots=1, line_max=1))
+    house = House(room=Room(Capacity(slots=1, line_max=1)))
     network, provider = await a_provider(
         nursery, pace=Pace(tokens=3, gap_s=1.0), house=house
     )
@@ -193,7 +193,7 @@ async def test_slots_keep_requests_waiting_and_a_full_line_refuses(
 async def test_a_client_that_leaves_the_line_is_seen_to_leave(
     autojump_clock: Clock, nursery: trio.Nursery
 ) -> None:
-    house = House(capacity=Capacity(slots=1))
+    house = House(rooms={"m": Room(Capacity(slots=1))})
     network, provider = await a_provider(
         nursery, pace=Pace(tokens=3, gap_s=10.0), house=house
     )

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.processes import COMMAND, running
+from tests.cli.processes import COMMAND, POLICIES, running
 from trio_gateway.cli import main
 
 REQUEST = {"model": "any", "messages": [{"role": "user", "content": "hi"}]}
@@ -132,3 +132,23 @@ def test_one_provider_has_its_control_on_its_own_port(tmp_path: Path) -> None:
         assert shown["providers"]["upstream"]["preset"] == "flap"
         assert shown["providers"]["upstream"]["faults"] == ["refuse,flap=20s/20s"]
         assert provider.end() == 0
+
+
+def test_a_scenario_runs_the_providers_of_its_policy(tmp_path: Path) -> None:
+    scenario = str(POLICIES / "scenarios" / "hard-outage.yaml")
+    command = (*COMMAND, "upstream", scenario, "--port", "0")
+    with running(command, tmp_path / "log") as provider:
+        url = provider.wait_for(r"^groq  listening on (http://\S+)$")[1]
+        provider.wait_for(r"^together  listening on http://\S+$")
+        models = httpx.get(f"{url}/models", trust_env=False).json()["data"]
+        body = REQUEST | {"model": models[0]["id"], "max_tokens": 1}
+        answer = httpx.post(f"{url}/chat/completions", json=body, trust_env=False)
+        assert answer.status_code == 200
+        assert provider.end() == 0
+
+
+def test_a_scenario_has_its_own_weather() -> None:
+    scenario = str(POLICIES / "scenarios" / "hard-outage.yaml")
+    result = CliRunner().invoke(main, ["upstream", scenario, "--fault", "close"])
+    assert result.exit_code == 2
+    assert "its own providers and weather" in result.stderr

@@ -9,8 +9,8 @@ saw. What is said in an answer, and what goes wrong with it, is decided elsewher
 import errno
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -32,7 +32,7 @@ from trio_gateway.chaos.faults import Fault
 from trio_gateway.chaos.http1 import HttpRequest
 from trio_gateway.chaos.script import Behaviour, Pause, Script
 from trio_gateway.chaos.seen import RequestEnding, SeenRequest
-from trio_gateway.chaos.sky import Sky
+from trio_gateway.chaos.sky import Play, Sky
 from trio_gateway.chaos.slots import Slots
 from trio_gateway.chaos.turns import AT_ONCE, Turn
 from trio_gateway.chaos.weather import Weather
@@ -54,6 +54,14 @@ Behave = Callable[[ChatRequest, int], Behaviour]
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many requests can be worked on at once, and when there is less room."""
+
+    capacity: Capacity
+    shrinks: tuple[Spell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """What a provider is, whatever the weather.
 
@@ -63,8 +71,8 @@ class House:
     dialect: Dialect = Dialect.OPENAI
     models: tuple[str, ...] = ("simulated",)
     needs_key: bool = False
-    capacity: Capacity | None = None  # None: room for everybody
-    shrinks: tuple[Spell, ...] = ()  # of the capacity
+    room: Room | None = None  # for all models together; None: for everybody
+    rooms: Mapping[str, Room] = field(default_factory=dict)  # for single models
     speed: float = 1.0  # how many of its seconds pass in one of ours
 
 
@@ -91,6 +99,7 @@ class SimulatedProvider:
         self._on_request = on_request
         self._chats = 0
         self._slots: Slots | None = None
+        self._slots_of: dict[str, Slots] = {}  # of single models
         self.seen: deque[SeenRequest] = deque(maxlen=SEEN_MAX)
         self.connections = 0  # that are open now
         self.in_flight = 0  # requests that have not ended
@@ -103,11 +112,15 @@ class SimulatedProvider:
         seed: int = 0,
         house: House | None = None,
         preset: str | None = None,
+        play: Play | None = None,
         on_request: Callable[[SeenRequest], None] | None = None,
     ) -> "SimulatedProvider":
-        """Make a provider whose faults are chance, the same for the same seed."""
+        """Make a provider whose faults are chance, the same for the same seed.
+
+        `play` decides in place of the weather, until it is told of faults.
+        """
         house = house or House()
-        sky = Sky(weather, seed=seed, speed=house.speed, preset=preset)
+        sky = Sky(weather, seed=seed, speed=house.speed, preset=preset, play=play)
 
         def behave(request: ChatRequest, number: int) -> Behaviour:
             return sky.behaviour_for(request, number, trio.current_time())
@@ -129,11 +142,17 @@ class SimulatedProvider:
         if self.sky is not None:
             self.sky.begin(trio.current_time())
         async with trio.open_nursery() as nursery:
-            if house.capacity is not None:
-                self._slots = Slots(house.capacity, house.shrinks, speed=house.speed)
-                nursery.start_soon(self._slots.run)
+            if house.room is not None:
+                self._slots = self._open(house.room, nursery)
+            for model, room in house.rooms.items():
+                self._slots_of[model] = self._open(room, nursery)
             await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
             task_status.started()
+
+    def _open(self, room: Room, nursery: trio.Nursery) -> Slots:
+        slots = Slots(room.capacity, room.shrinks, speed=self._house.speed)
+        nursery.start_soon(slots.run)
+        return slots
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends; close it on every path."""
@@ -170,11 +189,12 @@ class SimulatedProvider:
         if refused is not None:
             return seen, self._error(seen, name=refused), AT_ONCE
         behaviour = self._behave(chat, self._chats)
-        if self._slots is None or not isinstance(behaviour, Script):
+        slots = self._slots_of.get(seen.model or "", self._slots)
+        if slots is None or not isinstance(behaviour, Script):
             return seen, behaviour, AT_ONCE
         if behaviour.status != 200:
             return seen, behaviour, AT_ONCE  # to say no is no work
-        turn = self._slots.join(_takes_s(behaviour))
+        turn = slots.join(_takes_s(behaviour))
         if turn is None:
             return seen, self._error(seen, status=503), AT_ONCE
         return seen, behaviour, turn

@@ -5,7 +5,7 @@ for them; the dice go on, so that a run stays repeatable. A told weather may end
 itself, and then the first one is back, with its own count of both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
@@ -31,6 +31,10 @@ class Reign:
     preset: str | None = None
 
 
+Play = Callable[[ChatRequest, int, float], Behaviour]
+"""Decides by a request, its number, and seconds."""
+
+
 class Sky:
     """One provider's weather, which may be changed while it runs.
 
@@ -39,6 +43,8 @@ class Sky:
         seed: of all its dice.
         speed: how many of its seconds pass in one of ours.
         preset: the name of its preset, to be told.
+        play: what is done while nobody has told it of faults, instead of the weather;
+            by the request, its number, and seconds since the provider started.
     """
 
     def __init__(
@@ -48,8 +54,10 @@ class Sky:
         seed: int = 0,
         speed: float = 1.0,
         preset: str | None = None,
+        play: Play | None = None,
     ) -> None:
         self._seed = seed
+        self._play = play
         self._speed = speed
         self._usual = Reign(weather.drawn(seed), begun_at=0.0, preset=preset)
         self._told: Reign | None = None
@@ -67,11 +75,14 @@ class Sky:
         self.begin(now)
         self._requests = number
         reign = self.reign(now)
+        at_s = (now - reign.begun_at) * self._speed
+        if self._play is not None and reign is self._usual:
+            return self._play(request, number, at_s)
         return reign.weather.behaviour_for(
             request,
             seed=self._seed,
             number=number,
-            at_s=(now - reign.begun_at) * self._speed,
+            at_s=at_s,
             before=reign.before,
         )
 

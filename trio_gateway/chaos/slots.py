@@ -29,7 +29,6 @@ class Slots:
         self._ghosts: list[tuple[float, int, Place]] = []
         self._numbers = count()
         self._changed = trio.Event()
-        self._is_retired = False
 
     @property
     def busy(self) -> int:
@@ -74,14 +73,9 @@ class Slots:
         heapq.heappush(self._ghosts, (ends_at, next(self._numbers), place))
         self._changed.set()
 
-    def retire(self) -> None:
-        """Let `run` end once everybody has left: others take over."""
-        self._is_retired = True
-        self._changed.set()
-
     async def run(self) -> None:
         """Free slots and open new ones when their time has come."""
-        while not (self._is_retired and not self._line.busy and not self.waiting):
+        while True:
             self._changed = trio.Event()
             with trio.move_on_at(self._next_at()):
                 await self._changed.wait()

@@ -17,6 +17,9 @@ from trio_gateway.chaos.certificates import ServerTls, make_server_tls
 from trio_gateway.chaos.connection import Connection
 from trio_gateway.chaos.control import Control
 from trio_gateway.chaos.presets import PRESETS
+from trio_gateway.chaos.scenarios.load import load_scenario
+from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
+from trio_gateway.chaos.scenarios.worlds import setting_of
 from trio_gateway.chaos.seen import SeenRequest
 from trio_gateway.chaos.server import (
     SimulatedProvider,
@@ -24,15 +27,33 @@ from trio_gateway.chaos.server import (
     open_sockets,
     port_of,
 )
+from trio_gateway.chaos.stage import actors_of
+from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.upstream_specs import ProviderSpec, read_providers
+from trio_gateway.policy.problems import PolicyError
 
 # A machine slower or faster than this is not what anybody means.
 SPEED_MAX: Final = 100_000.0
 
 
 @click.command()
+@click.argument(
+    "scenario",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, path_type=Path),
+    help="In place of the scenario's own.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=9001, show_default=True, help="0 picks a free one.")
+@click.option(
+    "--port",
+    default=9001,
+    show_default=True,
+    help="0 picks a free one. The first one of a scenario's providers.",
+)
 @click.option(
     "--provider",
     "providers",
@@ -56,7 +77,7 @@ SPEED_MAX: Final = 100_000.0
     show_default=True,
     help="Whose API it speaks.",
 )
-@click.option("--seed", default=0, show_default=True, help="Same seed, same run.")
+@click.option("--seed", type=int, help="Same seed, same run.  [default: 0]")
 @click.option(
     "--speed",
     type=click.FloatRange(0.0, SPEED_MAX, min_open=True),
@@ -83,13 +104,15 @@ SPEED_MAX: Final = 100_000.0
     help="Let other machines change faults and read the log.",
 )
 def upstream(
+    scenario: Path | None,
+    policy: Path | None,
     host: str,
     port: int,
     providers: tuple[str, ...],
     faults: tuple[str, ...],
     preset: str | None,
     dialect: str,
-    seed: int,
+    seed: int | None,
     speed: float,
     tokens: int | None,
     gap: float | None,
@@ -102,6 +125,9 @@ def upstream(
 
     They answer POST /v1/chat/completions (streamed or not) and GET /v1/models, and have
     the faults they are told to have. One line is printed for each request.
+
+    With a SCENARIO (see policies/scenarios/) they are the providers of its policy, in
+    its weather, which begins when they start: on --port, and on the ports after it.
 
     \b
     Faults are effects and options, joined by commas:
@@ -145,6 +171,7 @@ def upstream(
       trio-gateway upstream --port 9002 --preset flaky --tls
       trio-gateway upstream --control 9100 --provider name=openai,port=9001 \\
         --provider name=azure,port=9002,dialect=azure --fault 'openai:slow=8'
+      trio-gateway upstream policies/scenarios/hard-outage.yaml --port 9001
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
     usual = ProviderSpec(
         port=port,
@@ -155,13 +182,21 @@ def upstream(
         gap_s=gap,
     )
     try:
-        specs = read_providers(providers, faults, usual)
-        houses = [_open_house(spec, specs, seed, speed) for spec in specs]
+        if scenario is None:
+            specs = read_providers(providers, faults, usual)
+            houses = [_open_house(spec, specs, seed or 0, speed) for spec in specs]
+        elif providers or faults or preset:
+            raise click.UsageError("a scenario has its own providers and weather")
+        else:
+            houses = _stage(scenario, policy, port, seed, speed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except PolicyError as error:
+        say_refusal(error)
+        raise SystemExit(2) from error
     control = ControlSpec(control_port, only_near=not control_from_anywhere)
     with TemporaryDirectory(prefix="trio-gateway-") as folder:
-        is_secure = any(spec.has_tls for spec in specs)
+        is_secure = any(spec.has_tls for spec, _ in houses)
         certificates = _certificates(Path(folder), host) if is_secure else None
         try:
             trio.run(_run, houses, host, control, certificates)
@@ -191,6 +226,31 @@ def _open_house(
     prefix = f"{spec.name}  " if len(specs) > 1 else ""
     tell = partial(_tell, prefix)
     return spec, spec.provider(seed=seed, speed=speed, on_request=tell)
+
+
+def _stage(
+    file: Path, policy: Path | None, port: int, seed: int | None, speed: float
+) -> list[Opened]:
+    """Make the providers of a scenario, each on a port of its own.
+
+    Raises:
+        PolicyError: the scenario, or its policy, cannot be used.
+    """
+    scenario = load_scenario(file)
+    used = make_policy(read_policy_document(policy or scenario.policy))
+    seed = scenario.seed if seed is None else seed
+    actors = actors_of(setting_of(scenario, used, str(seed)), seed=seed)
+    houses: list[Opened] = []
+    for place, (account, actor) in enumerate(actors):
+        spec = ProviderSpec(
+            name=account.name,
+            port=port + place if port else 0,
+            dialect=actor.dialect,
+        )
+        prefix = f"{spec.name}  " if len(actors) > 1 else ""
+        tell = partial(_tell, prefix)
+        houses.append((spec, actor.provider(speed=speed, on_request=tell)))
+    return houses
 
 
 def _certificates(folder: Path, host: str) -> ServerTls:

@@ -10,7 +10,7 @@ from trio_gateway.chaos.climate import Day
 from trio_gateway.chaos.faults import Fault, parse_fault
 from trio_gateway.chaos.presets import PRESETS, Preset
 from trio_gateway.chaos.seen import SeenRequest
-from trio_gateway.chaos.server import House, SimulatedProvider
+from trio_gateway.chaos.server import House, Room, SimulatedProvider
 from trio_gateway.chaos.spread import FIRST_TOKENS
 from trio_gateway.chaos.values import count_of, one_of, seconds_of
 from trio_gateway.chaos.weather import Weather
@@ -72,14 +72,13 @@ class ProviderSpec:
             first_token=spread,
             day=self.day,
         )
-        own = None
+        capacity = ready.capacity
         if self.slots is not None:
-            own = Capacity(self.slots, self.line_max, self.notices_departures)
+            capacity = Capacity(self.slots, self.line_max, self.notices_departures)
         house = House(
             dialect=self.dialect,
             needs_key=self.needs_key,
-            capacity=own or ready.capacity,
-            shrinks=ready.shrinks,
+            room=None if capacity is None else Room(capacity, ready.shrinks),
             speed=speed,
         )
         return SimulatedProvider.in_weather(
