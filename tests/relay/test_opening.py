@@ -21,9 +21,9 @@ from tests.relay.driver import (
     events_in,
 )
 from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
-from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy.route import Patience
-from trio_gateway.relay.opening import OPENING_BYTES_MAX
+from trio_gateway.failover.failures import Failure, FailureClass, UpstreamError
+from trio_gateway.policy.route import Account, Patience, ProviderKind, Secret
+from trio_gateway.relay.opening import OPENING_BYTES_MAX, without_secrets
 from trio_gateway.relay.record import Outcome
 
 ERROR_EVENT = b'data: {"error": {"message": "boom", "code": 500}}\n\n'
@@ -248,3 +248,30 @@ async def test_the_opening_is_held_and_then_passes_as_it_came(
 
     assert run.client.received == COMMENT + b"".join(GOOD_EVENTS)
     assert run.record.first_token_s == pytest.approx(3.0)
+
+
+def test_an_upstreams_words_do_not_repeat_our_credentials() -> None:
+    account = Account(
+        name="a",
+        kind=ProviderKind.OPENAI,
+        base_url="http://a.test/v1",
+        api_key=Secret("sk-key"),
+        failure_domain="a",
+        headers=(("x-token", "token-of-ours"), ("x-team", "us")),
+    )
+    said = UpstreamError(
+        "sk-key and token-of-ours are of no use to us",
+        code="sk-key",
+        type="about sk-key",
+        param=None,
+    )
+    failure = Failure(FailureClass.CLIENT_ERROR, "request refused", 400, said=said)
+
+    told = without_secrets(failure, account).said
+
+    assert told == UpstreamError(
+        "[removed] and [removed] are of no use to us",
+        code="[removed]",
+        type="about [removed]",
+        param=None,
+    )

@@ -290,6 +290,15 @@ def test_what_is_missing_or_empty_is_blank(raw: bytes, blank: list[str]) -> None
     assert error.details == dict.fromkeys(blank, "cannot be blank")
 
 
+def test_a_million_members_are_refused_at_once() -> None:
+    members = b', "x": 0' * 1_000_000
+
+    error = refusal(MINIMAL[:-1] + members + b"}")
+
+    assert error.kind is RequestErrorKind.UNREADABLE
+    assert error.details["error"].endswith("LLMRequest: More than 10000 members")
+
+
 def test_neither_errors_nor_reprs_show_the_prompt() -> None:
     prompt = '"messages": [{"content": "SECRET"}]'
     for raw in (

@@ -83,7 +83,10 @@ class Deadlines:
             client_s = max(wish.patience_s / 2, wish.patience_s - _CLIENT_MARGIN_S)
             precommit_by = min(precommit_by, now + client_s)
         useful_s = min(_MIN_USEFUL_S, _MIN_USEFUL_SHARE * (precommit_by - now))
-        extra_s = _ANSWER_PER_TOKEN_S * (wish.max_tokens or 0) if commits_whole else 0.0
+        # A negative number means "as many as you like" to some servers; it must not
+        # take away from a target's time.
+        tokens = max(0, wish.max_tokens or 0)
+        extra_s = _ANSWER_PER_TOKEN_S * tokens if commits_whole else 0.0
         return cls(precommit_by, total_by, useful_s, extra_s)
 
     def is_worth_an_attempt(self, at: float) -> bool:

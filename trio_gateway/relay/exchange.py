@@ -51,6 +51,7 @@ from trio_gateway.relay.opening import (
     is_success,
     read_error,
     read_opening,
+    without_secrets,
 )
 from trio_gateway.relay.port import Call, Client, Upstream, UpstreamStream, WallClock
 from trio_gateway.relay.pump import Clocks, pump, send_whole
@@ -346,7 +347,7 @@ class Exchange:
         if not is_success(stream):
             wall_now = self._relay.wall_clock()
             failure = await read_error(stream, provider, wall_now=wall_now)
-            return AttemptFailed(number, failure)
+            return AttemptFailed(number, without_secrets(failure, target.account))
         opening: Opening | Failure
         body = body_of(stream)
         if isinstance(body, Failure):
@@ -358,7 +359,8 @@ class Exchange:
             )
         if isinstance(opening, Failure):
             status = opening.status or stream.status
-            return AttemptFailed(number, replace(opening, status=status))
+            failure = replace(opening, status=status)
+            return AttemptFailed(number, without_secrets(failure, target.account))
         assert isinstance(body, Body)
         self._opened[number] = Winner(number, target, stream, body, opening)
         return Opened(number)

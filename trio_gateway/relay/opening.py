@@ -9,14 +9,14 @@ nothing is lost by that. The reverse would have to merge deltas whose fields we 
 all know, so it fails over instead.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
 import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.policy.route import CommitMode, CommitPoint
+from trio_gateway.policy.route import Account, CommitMode, CommitPoint
 from trio_gateway.providers.base import Provider
 from trio_gateway.relay.passage import Passage
 from trio_gateway.relay.port import UpstreamStream
@@ -42,6 +42,8 @@ _TRAILER_S: Final = 1.0
 _ERROR_BYTES_MAX: Final = 64 * 1024
 # An error's head says enough to move on; its body is not worth more of a client's time.
 _ERROR_BODY_S: Final = 1.0
+# A shorter value of an operator's own header field is a word, and no credential.
+_SECRET_CHARS_MIN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,28 @@ async def read_error(
     return provider.read_error(
         stream.status, stream.headers, b"".join(parts), wall_now=wall_now
     )
+
+
+def without_secrets(failure: Failure, account: Account) -> Failure:
+    """The failure, where the upstream's words do not repeat what we sent to it.
+
+    They may reach the client, who must not see our credential there.
+    """
+    said = failure.said
+    if said is None:
+        return failure
+    secrets = [value for _, value in account.headers if len(value) >= _SECRET_CHARS_MIN]
+    if account.api_key is not None:
+        secrets.append(account.api_key.reveal)
+    words = {"message": said.message, "type": said.type, "param": said.param}
+    if isinstance(said.code, str):
+        words["code"] = said.code
+    for secret in secrets:
+        words = {
+            name: word and word.replace(secret, "[removed]")
+            for name, word in words.items()
+        }
+    return replace(failure, said=replace(said, **words))
 
 
 async def read_opening(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import Final, NoReturn
 
 from trio_gateway.wire.answers import (
@@ -41,6 +42,9 @@ _INT_DIGITS_MAX: Final = 18
 _HUGE: Final = 10**_INT_DIGITS_MAX
 # So many wrong places are named; a list of a million wrong messages is one mistake.
 _ERRORS_NAMED_MAX: Final = 10
+# A request has a few dozen members. Each costs us more than its bytes, and a body of
+# nothing else would stop everybody's exchanges for many seconds.
+_MEMBERS_MAX: Final = 10_000
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
@@ -89,9 +93,11 @@ class ChatRequest:
         Raises:
             RequestError: it cannot be read, or does not say what must be said.
         """
-        members = []
+        members: list[_Member] = []
         values: dict[str, object] = {}
         for member, value in _scan(raw):
+            if len(members) == _MEMBERS_MAX:
+                raise _unreadable(f"More than {_MEMBERS_MAX} members")
             members.append(member)
             values[member.name] = value  # of members with one name, the last counts
         model, stream, choices = (values.get(key) for key in ("model", "stream", "n"))
@@ -226,9 +232,10 @@ _REQUEST_JSON: Final = json.JSONDecoder(
 
 def _check(values: Mapping[str, object]) -> None:
     """Raise `RequestError` for wrong types, or else for what is missing."""
-    wrong = list(_wrong_types(values))
-    if wrong:
-        raise _unreadable(*wrong)
+    wrong = _wrong_types(values)
+    named = tuple(islice(wrong, _ERRORS_NAMED_MAX))
+    if named:
+        raise _unreadable(*named, unnamed=sum(1 for _ in wrong))
     model = values.get("model")
     blank = {}
     if not isinstance(model, str) or not model.strip():
@@ -259,13 +266,12 @@ def _wrong_types(values: Mapping[str, object]) -> Iterator[str]:
             yield "n: Input should be greater than or equal to 1"
 
 
-def _unreadable(*errors: str) -> RequestError:
-    named = "; ".join(errors[:_ERRORS_NAMED_MAX])
-    if len(errors) > _ERRORS_NAMED_MAX:
+def _unreadable(*errors: str, unnamed: int = 0) -> RequestError:
+    named = "; ".join(errors)
+    if unnamed:
         named += "; ..."
-    count = (
-        "1 validation error" if len(errors) == 1 else f"{len(errors)} validation errors"
-    )
+    number = len(errors) + unnamed
+    count = "1 validation error" if number == 1 else f"{number} validation errors"
     return RequestError(
         RequestErrorKind.UNREADABLE, {"error": f"{count} for LLMRequest: {named}"}
     )
