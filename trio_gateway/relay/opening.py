@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.failures import Failure, FailureClass, UpstreamError
 from trio_gateway.policy.route import Account, CommitMode, CommitPoint
 from trio_gateway.providers.base import Provider
 from trio_gateway.relay.passage import Passage
@@ -126,15 +126,19 @@ def without_secrets(failure: Failure, account: Account) -> Failure:
     secrets = [value for _, value in account.headers if len(value) >= _SECRET_CHARS_MIN]
     if account.api_key is not None:
         secrets.append(account.api_key.reveal)
-    words = {"message": said.message, "type": said.type, "param": said.param}
-    if isinstance(said.code, str):
-        words["code"] = said.code
-    for secret in secrets:
-        words = {
-            name: word and word.replace(secret, "[removed]")
-            for name, word in words.items()
-        }
-    return replace(failure, said=replace(said, **words))
+
+    def clean(word: str) -> str:
+        for secret in filter(None, secrets):
+            word = word.replace(secret, "[removed]")
+        return word
+
+    told = UpstreamError(
+        message=clean(said.message),
+        code=clean(said.code) if isinstance(said.code, str) else said.code,
+        type=said.type and clean(said.type),
+        param=said.param and clean(said.param),
+    )
+    return replace(failure, said=told)
 
 
 async def read_opening(
