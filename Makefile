@@ -1,4 +1,4 @@
-# Two commands: `make serve` and `make test`. Both set up .venv first, once.
+# `make serve` and `make test`, and `make bench`. Each sets up .venv first, once.
 #
 #   make serve POLICY=my.yaml ARGS='--bind 127.0.0.1:8081'    your policy, your options
 
@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SERVE := $(if $(POLICY),--policy $(POLICY),--demo --policy policies/demo.yaml)
 
-.PHONY: install serve test lock clean
+.PHONY: install serve test bench lock clean
 
 serve: $(READY)
 	@exec $(BIN)/trio-gateway serve $(SERVE) $(ARGS)
@@ -19,6 +19,10 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# What a request costs on this machine, beside a plain relay: five minutes.
+bench: $(READY)
+	@exec $(BIN)/trio-gateway bench $(ARGS)
 
 install: $(READY)
 

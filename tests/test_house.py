@@ -18,7 +18,7 @@ ROOMS = (
     {"policy", "failover", "wire", "providers"},
     {"relay", "telemetry", "access"},
     {"upstream", "chaos"},
-    {"web", "serving", "cli"},
+    {"web", "serving", "bench", "cli"},
 )
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 THIRD_PARTY = {

@@ -2,5 +2,5 @@
 
 Four floors, imports only go down: pure decisions (`policy`, `failover`, `wire`,
 `providers`), the relay (`relay`, `telemetry`, `access`), the network (`upstream`,
-`chaos`) and the door (`web`, `serving`, `cli`).
+`chaos`) and the door (`web`, `serving`, `cli`, and `bench` before it).
 """

@@ -6,6 +6,7 @@ Exit codes: 0 good; 1 the answer is no; 2 wrong usage, or a file that cannot be 
 import click
 
 from trio_gateway.cli.bench import bench
+from trio_gateway.cli.bench_departures import bench_departures
 from trio_gateway.cli.bench_engine import bench_engine
 from trio_gateway.cli.check import check
 from trio_gateway.cli.explain import explain
@@ -41,4 +42,5 @@ main.add_command(explain)
 main.add_command(upstream)
 main.add_command(keys)
 main.add_command(bench)
+bench.add_command(bench_departures)
 bench.add_command(bench_engine)

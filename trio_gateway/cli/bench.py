@@ -1,255 +1,205 @@
-"""`trio-gateway bench`: measure a gateway on this machine.
-
-A simulated provider, the gateway and its clients share one process and one clock, so
-that what happens at one end can be timed at the other. Everything else is real: sockets
-on loopback, our server, our client of upstreams.
-"""
+"""`trio-gateway bench`: what a request costs here, beside a plain relay."""
 
 import json
-import math
-import socket
-import struct
-import time
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import os
+import shlex
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
-from random import Random
-from typing import Final
+from pathlib import Path
+from typing import TypeVar
 
 import click
 import trio
 
-from trio_gateway.access.keys import Keyring
-from trio_gateway.chaos.answers import Pace
-from trio_gateway.chaos.faults import parse_fault
-from trio_gateway.chaos.seen import RequestEnding, SeenRequest
-from trio_gateway.chaos.server import SimulatedProvider, open_sockets, port_of
-from trio_gateway.chaos.weather import Weather
-from trio_gateway.failover.fleet import Fleet
-from trio_gateway.policy.load import read_policy
-from trio_gateway.policy.resolve import resolve
-from trio_gateway.policy.route import Policy
-from trio_gateway.relay.exchange import Relay
-from trio_gateway.serving.process import Shutdown, Site, serve
-from trio_gateway.telemetry.metrics import Metrics
-from trio_gateway.upstream.pool import PooledUpstream
-from trio_gateway.web.app import create_app
-from trio_gateway.web.gateway import Gateway
+from trio_gateway.bench import processes, profile, report
+from trio_gateway.bench.loads import LOADS
+from trio_gateway.bench.run import SCENARIOS, Plan, Results, run, run_profiled
+from trio_gateway.bench.systems import PRODUCT, YARDSTICK, StartError, System
 
-_KEY: Final = "bench"
-_POLICY: Final = b"""
-version: 1
-providers: {simulated: {base_url: "${URL}/v1"}}
-access_keys: [{name: bench, key: "${KEY}"}]
-models: {bench: {targets: [{provider: simulated, model: bench}]}}
-"""
-
-# Half of the answers never reach their first token, and no other one ends by itself
-# while its client is there: a plain answer has no head yet, a stream flows.
-_FAULTS: Final = tuple(map(parse_fault, ("silence,rate=25%", "role_only,rate=25%")))
-_ENDLESS: Final = Pace(tokens=1000, gap_s=0.05)
-
-# A new client comes so often, and stays at most so long: some fifty at a time, each
-# with four sockets here, which fits under the usual limit of 1024 open files.
-_ARRIVAL_S: Final = 0.01
-_STAY_MAX_S: Final = 1.0
-
-# A departure that has not been noticed by then, after the last client left, counts as
-# never noticed.
-_GRACE_S: Final = 5.0
-
-_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+T = TypeVar("T")
 
 
-@click.group()
-def bench() -> None:
-    """Measure a gateway on this machine."""
+def _names(
+    context: click.Context, parameter: click.Parameter, text: str
+) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
 
 
-@bench.command()
+def _scenarios(
+    context: click.Context, parameter: click.Parameter, text: str
+) -> tuple[str, ...]:
+    names = _names(context, parameter, text)
+    for name in names:
+        if name not in SCENARIOS:
+            known = ", ".join(SCENARIOS)
+            raise click.BadParameter(f"{name!r} is none of {known}")
+    return names or tuple(SCENARIOS)
+
+
+@click.group(invoke_without_command=True)
 @click.option(
-    "--clients",
-    default=200,
+    "--compare",
+    callback=_names,
+    default=YARDSTICK,
     show_default=True,
-    type=click.IntRange(1, 10_000),
-    help="How many come and leave.",
+    help="'yardstick', addresses of gateways that run already, or both, by commas. "
+    "An address with #PID has its CPU time read.",
+)
+@click.option("--compare-key", default="", help="The key for gateways that run.")
+@click.option("--mock-port", default=0, help="Where those find the mock upstream.")
+@click.option(
+    "--seconds",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(0.2, 600.0),
+    help="Of each sample.",
+)
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
+@click.option(
+    "--only",
+    callback=_scenarios,
+    default="",
+    help=f"Some of {', '.join(SCENARIOS)}, by commas.",
+)
+@click.option("--serve-args", default="", help="Further arguments for our `serve`.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    help="Write every sample there; '-' is stdout, in place of the table.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Same seed, same comings and goings."
+    "--assert-ratio",
+    type=click.FloatRange(0.0),
+    help="Exit with 1 if a request does not take so many times less CPU than the "
+    "yardstick's.",
 )
-@click.option("--json", "is_json", is_flag=True, help="One line for programs.")
-def departures(clients: int, seed: int, *, is_json: bool) -> None:
-    """Measure how soon a provider sees that a client has left.
+@click.option(
+    "--profile",
+    "profile_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Compare nothing: run the first of --only under cProfile, which writes there.",
+)
+@click.pass_context
+def bench(
+    context: click.Context,
+    compare: tuple[str, ...],
+    compare_key: str,
+    mock_port: int,
+    seconds: float,
+    rounds: int,
+    only: tuple[str, ...],
+    serve_args: str,
+    json_file: Path | None,
+    assert_ratio: float | None,
+    profile_file: Path | None,
+) -> None:
+    """Measure what a request costs on this machine.
 
-    Clients ask for an answer and leave at random moments, by closing or by resetting
-    their connection: before the head, before the first token, in mid-stream, streamed
-    or not. What is measured is the time from a client's close to the moment at which
-    the provider sees its own connection closed.
+    The gateway runs as it is served, between a mock provider and clients that check
+    every answer, all of them processes on loopback. Beside it, in turn, runs a relay
+    written plainly with Quart-Trio, Hypercorn and httpx: the yardstick. What that takes
+    at most is shown in the last column. Needs Linux.
 
-    Exit code 1: a departure was never noticed.
+    Exit code 1: an answer of ours was bad, or the ratio is below --assert-ratio.
 
     \b
     Examples:
-      trio-gateway bench departures
-      trio-gateway bench departures --clients 1000 --seed 7 --json
+      trio-gateway bench
+      trio-gateway bench --only requests,failover --seconds 1 --assert-ratio 10
+      trio-gateway bench --only chunks-gaps --profile /tmp/chunks.prof
+      trio-gateway bench departures --help
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
-    found = trio.run(_measure, clients, seed)
-    click.echo(found.as_json() if is_json else found.as_text())
-    raise SystemExit(1 if found.unnoticed else 0)
-
-
-@dataclass
-class Departures:
-    """What was measured: who left when, and when that was noticed, on Trio's clock."""
-
-    clients: int
-    seed: int
-    left_at: dict[str, float] = field(default_factory=dict)
-    noticed_at: dict[str, float] = field(default_factory=dict)
-    unnoticed: int = 0  # requests still open at the provider, long after all had left
-
-    def note(self, seen: SeenRequest) -> None:
-        """Take what the provider saw of a request that has ended."""
-        if seen.ending is RequestEnding.CLIENT_LEFT:
-            assert seen.body is not None
-            assert seen.ended_at is not None
-            self.noticed_at[json.loads(seen.body)["user"]] = seen.ended_at
-
-    @property
-    def early(self) -> int:
-        """How many left before their request had reached the provider."""
-        return self.clients - len(self.noticed_at) - self.unnoticed
-
-    @property
-    def milliseconds(self) -> dict[str, float]:
-        """The distribution of the delays, by the names of its quantiles."""
-        delays_s = sorted(
-            at - self.left_at[client] for client, at in self.noticed_at.items()
-        )
-        return {
-            name: round(1000 * _quantile(delays_s, share), 2)
-            for name, share in _QUANTILES.items()
-            if delays_s
-        }
-
-    def as_json(self) -> str:
-        """Everything, on one line."""
-        return json.dumps(
-            {
-                "benchmark": "departures",
-                "clients": self.clients,
-                "seed": self.seed,
-                "noticed": len(self.noticed_at),
-                "unnoticed": self.unnoticed,
-                "early": self.early,
-                "milliseconds": self.milliseconds,
-            }
-        )
-
-    def as_text(self) -> str:
-        """Everything, for people."""
-        found = self.milliseconds
-        return "\n".join(
-            [
-                f"departures at random moments  {self.clients:5}   (seed {self.seed})",
-                f"  noticed by the provider     {len(self.noticed_at):5}",
-                f"  not noticed within {_GRACE_S:g} s      {self.unnoticed:5}",
-                f"  before it had the request   {self.early:5}",
-                "",
-                "from a client's close to the provider's notice, in milliseconds:",
-                "".join(f"{name:>10}" for name in found),
-                "".join(f"{value:10.2f}" for value in found.values()),
-            ]
-        )
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that so large a share of all does not exceed."""
-    return ordered[math.ceil(share * len(ordered)) - 1]
-
-
-async def _measure(clients: int, seed: int) -> Departures:
-    found = Departures(clients, seed)
-    provider = SimulatedProvider.in_weather(
-        Weather(provider="bench", faults=_FAULTS, pace=_ENDLESS),
-        seed=seed,
-        on_request=found.note,
+    if context.invoked_subcommand is not None:
+        return
+    if not processes.is_known():
+        raise click.UsageError("this system has no /proc: CPU times cannot be read")
+    if assert_ratio is not None and not (YARDSTICK in compare and "requests" in only):
+        raise click.UsageError(f"--assert-ratio needs 'requests' and '{YARDSTICK}'")
+    plan = Plan(
+        scenarios=only,
+        with_yardstick=YARDSTICK in compare,
+        peers=_peers(compare, compare_key),
+        peer_key=compare_key,
+        seconds=seconds,
+        rounds=rounds,
+        serve_arguments=tuple(shlex.split(serve_args)),
+        mock_port=mock_port,
     )
-    async with trio.open_nursery() as nursery:
-        listeners = await open_sockets("127.0.0.1", 0)
-        await nursery.start(provider.serve, listeners)
-        async with PooledUpstream() as upstream:
-            gateway = _gateway(_policy(port_of(listeners[0])), upstream)
-            site = Site(create_app(gateway), ["127.0.0.1:0"])
-            start = partial(serve, [site], shutdown=Shutdown())
-            addresses = await nursery.start(start)
-            await _come_and_go(found, int(addresses[0][0].rpartition(":")[2]))
-            with trio.move_on_after(_GRACE_S):
-                while provider.in_flight:  # noqa: ASYNC110 - nobody tells of its end
-                    await trio.sleep(0.01)
-            found.unnoticed = provider.in_flight
-            nursery.cancel_scope.cancel()
-    return found
+    if profile_file is not None:
+        _tell_profile(plan, profile_file)
+        return
+    results = _completed(partial(run, plan, _tell_progress))
+    _tell_results(results, plan, json_file)
+    is_slow = assert_ratio is not None and not _is_reached(results, assert_ratio)
+    raise SystemExit(1 if is_slow or results.bad(PRODUCT) else 0)
 
 
-def _policy(port: int) -> Policy:
-    environ = {"URL": f"http://127.0.0.1:{port}", "KEY": _KEY}
-    sources = [("bench.yaml", _POLICY)]
-    return resolve(read_policy(sources, environ=environ, root="bench"), revision="")
+def _peers(compare: Sequence[str], key: str) -> tuple[str, ...]:
+    peers = tuple(name for name in compare if name != YARDSTICK)
+    for peer in peers:
+        try:
+            System.at(peer, key)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    return peers
 
 
-def _gateway(policy: Policy, upstream: PooledUpstream) -> Gateway:
-    relay = Relay(
-        upstream=upstream,
-        fleet=Fleet(),
-        recorder=lambda _: None,
-        wall_clock=time.time,
-    )
-    return Gateway(
-        policy=policy,
-        keyring=Keyring(policy.access_keys),
-        relay=relay,
-        metrics=Metrics(slugs=policy.routes),
-        new_id=lambda: str(uuid.uuid4()),
-    )
+def _completed(measuring: Callable[[], Awaitable[T]]) -> T:
+    """Run it to its end, or say what did not start."""
+    try:
+        return trio.run(measuring)
+    except* StartError as group:
+        for error in _leaves(group):
+            click.echo(f"error: {error}", err=True)
+    raise SystemExit(2)
 
 
-async def _come_and_go(found: Departures, port: int) -> None:
-    async with trio.open_nursery() as nursery:
-        for number in range(found.clients):
-            nursery.start_soon(_visit, found, port, str(number))
-            await trio.sleep(_ARRIVAL_S)
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
-async def _visit(found: Departures, port: int, client: str) -> None:
-    """Ask, read for a while, and leave."""
-    dice = Random(f"{found.seed}/{client}")
-    stays_s = dice.uniform(0.0, _STAY_MAX_S)
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
-    if dice.random() < 0.5:
-        # To linger for no time at all makes the close a reset.
-        no_linger = struct.pack("ii", 1, 0)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
-    async with stream:
-        await stream.send_all(_request(client, is_stream=dice.random() < 0.5))
-        with trio.move_on_after(stays_s):
-            while await stream.receive_some():
-                pass
-        found.left_at[client] = trio.current_time()
+def _tell_progress(line: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{line}", err=True, nl=False)
 
 
-def _request(client: str, *, is_stream: bool) -> bytes:
-    body = json.dumps(
-        {
-            "model": "bench",
-            "messages": [{"role": "user", "content": "How long?"}],
-            "stream": is_stream,
-            "user": client,
-        }
-    )
-    return (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\n"
-        f"authorization: Bearer {_KEY}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n{body}"
-    ).encode()
+def _tell_results(results: Results, plan: Plan, json_file: Path | None) -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
+    machine = report.machine(datetime.now(UTC), len(os.sched_getaffinity(0)))
+    if json_file is not None:
+        text = json.dumps(report.as_json(results, plan, machine), indent=1)
+        with click.open_file(str(json_file), "w") as file:
+            file.write(text + "\n")
+    if json_file != Path("-"):
+        click.echo("\n".join(report.table(results, plan, machine)))
+
+
+def _is_reached(results: Results, least: float) -> bool:
+    ratio = report.times_less(results)
+    if ratio is not None and ratio >= least:
+        return True
+    told = "unknown" if ratio is None else f"{ratio:.1f}"
+    click.echo(f"error: the ratio is {told}, below {least:g}", err=True)
+    return False
+
+
+def _tell_profile(plan: Plan, file: Path) -> None:
+    load = SCENARIOS[plan.scenarios[0]][0]
+    if LOADS[load].is_held:
+        raise click.UsageError(f"nothing is computed in {load}: profile another one")
+    sample = _completed(partial(run_profiled, plan, load, file))
+    if not sample.answers:
+        click.echo(f"error: no good answer, but {sample.bad}", err=True)
+        raise SystemExit(1)
+    click.echo(f"{load}, under the profiler: {sample.cpu_ms:.3f} ms CPU per answer")
+    chunks = LOADS[load].chunks
+    unit, times = ("chunk", sample.answers * chunks) if chunks else ("answer", 0)
+    click.echo("\n".join(profile.table(file, times or sample.answers, unit)))
