@@ -196,6 +196,16 @@ async def test_control_is_for_this_machine_unless_told_otherwise(
     assert status(only_near=False, is_near=False) == 200
 
 
+async def test_a_client_of_whom_nothing_is_known_is_not_near(
+    autojump_clock: Clock, nursery: trio.Nursery
+) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    nursery.start_soon(a_provider().serve_stream, theirs)
+    await ours.send_all(a_request(b"", path=FAULTS, method="GET"))
+    assert (await Reader(ours).read()).status == 403
+    await ours.aclose()
+
+
 async def test_a_port_of_its_own_is_about_all_providers_or_one(
     autojump_clock: Clock, nursery: trio.Nursery
 ) -> None:

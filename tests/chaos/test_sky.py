@@ -2,7 +2,7 @@ import pytest
 
 from trio_gateway.chaos.answers import ChatRequest
 from trio_gateway.chaos.climate import Day
-from trio_gateway.chaos.faults import Fault, parse_fault
+from trio_gateway.chaos.faults import Fault, Group, parse_fault
 from trio_gateway.chaos.presets import PRESETS
 from trio_gateway.chaos.script import Pause, Refusal, Script
 from trio_gateway.chaos.sky import FAULTS_MAX, Sky
@@ -138,8 +138,7 @@ def preset(name: str, *, provider: str = "a") -> Sky:
 
 
 def share(name: str, wanted: int | Refusal, *, from_h: float, to_h: float) -> float:
-    sky = preset(name)
-    sky.begin(0.0)
+    sky = begun(name)
     found = [
         outcome(sky, number, (from_h + (to_h - from_h) * number / 1000) * HOUR_S)
         for number in range(1, 1000)
@@ -173,19 +172,24 @@ def test_a_preset_has_the_shape_of_its_incident(
     assert got == pytest.approx(expected, abs=0.05 if 0.1 < expected < 0.95 else 0.02)
 
 
-def test_models_come_back_one_after_the_other() -> None:
-    back = set()
-    for number in range(40):
-        sky = preset("per_model")
-        sky.begin(0.0)
-        minutes = [
-            at
-            for at in range(120)
-            if outcome(sky, at + 1, at * 60.0, f"model-{number}") in (500, 529)
-        ]
-        assert len(minutes) == minutes[-1] + 1
-        back.add(minutes[-1] + 1)
-    assert back == {17, 75, 111}
+SIX = tuple(f"model-{number}" for number in range(6))
+
+
+def begun(name: str) -> Sky:
+    sky = preset(name)
+    sky.begin(0.0)
+    return sky
+
+
+@pytest.mark.parametrize("at", [0, 16, 18, 74, 76, 110, 112])
+def test_models_come_back_one_after_the_other(at: int) -> None:
+    sick = {
+        name for name in SIX if outcome(begun("per_model"), 1, at * 60.0, name) != 200
+    }
+    groups = [{n for n in SIX if Group(place, 3).holds(n)} for place in (1, 2, 3)]
+    assert all(groups)
+    still = groups[(at > 17) + (at > 75) + (at > 111) :]
+    assert sick == set().union(*still)
 
 
 def test_a_retry_trap_is_a_matter_of_capacity() -> None:

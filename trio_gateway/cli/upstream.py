@@ -58,7 +58,7 @@ SPEED_MAX: Final = 100_000.0
     "--provider",
     "providers",
     multiple=True,
-    help="One of several, such as 'name=openai,port=9001'; its keys are below.",
+    help="One of several, such as 'name=openai,port=9001'; its keys are above.",
 )
 @click.option(
     "--fault",
