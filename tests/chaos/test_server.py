@@ -361,3 +361,15 @@ async def test_an_old_client_gets_a_body_that_ends_with_its_connection(
     await stream.aclose()
     assert (got.body, got.ending) == (b"hello world", "whole")
     assert "transfer-encoding" not in got.headers
+
+
+@pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["plain", "stream"])
+async def test_a_client_that_leaves_as_soon_as_it_has_all_was_answered(
+    autojump_clock: Clock, nursery: trio.Nursery, body: bytes
+) -> None:
+    weather = Weather(pace=Pace(tokens=2))
+    network, provider = await serving(nursery, SimulatedProvider.in_weather(weather))
+    for _ in range(50):  # who runs first is Trio's dice
+        await ask(network, body)
+    await trio.testing.wait_all_tasks_blocked()
+    assert {seen.ending for seen in provider.seen} == {RequestEnding.ANSWERED}
