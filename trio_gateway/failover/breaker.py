@@ -49,6 +49,7 @@ from math import inf
 from random import Random
 from typing import Final
 
+from trio_gateway.failover.openings import time_open_s, trips_that_count
 from trio_gateway.failover.run import GOOD, Run
 from trio_gateway.failover.window import Window
 from trio_gateway.policy.route import BreakerRules
@@ -78,9 +79,6 @@ SKIP_FACTOR: Final = 1.25
 SKIP_SHARE_MAX: Final = 0.8
 # Fewer than one request in twenty moved is not worth an operator's attention.
 DEGRADED_FROM: Final = 0.05
-
-# 2^31 times any base is longer than any outage, and still a float.
-_TRIPS_MAX: Final = 32
 
 
 class BreakerState(StrEnum):
@@ -163,7 +161,7 @@ class Breaker:
         """Why it last opened, as a short phrase of our own."""
         self.trips = 0
         """How far the time open has doubled; forgotten step by step while closed."""
-        self._trips_max = _trips_that_count(rules)
+        self._trips_max = trips_that_count(rules)
         self._forgets_at = inf
         self._era = 0
         self._run = Run()
@@ -190,8 +188,7 @@ class Breaker:
 
     def state(self, now: float) -> BreakerState:
         """The state at this instant."""
-        if self._can_settle:
-            self._settle(now)
+        self._settle(now)
         return self._state
 
     def share(self, now: float) -> float:
@@ -315,13 +312,13 @@ class Breaker:
 
     # How it changes
 
-    @property
-    def _can_settle(self) -> bool:
-        return self._state is not BreakerState.CLOSED or self.trips > 0
-
     def _settle(self, now: float) -> None:
         """Make the changes that time alone makes."""
-        if self._state is BreakerState.OPEN:
+        if self._state is BreakerState.CLOSED:
+            while self.trips and now >= self._forgets_at:
+                self.trips -= 1
+                self._forgets_at += FORGET_S
+        elif self._state is BreakerState.OPEN:
             if not self.opened_at <= now < self.open_until:
                 self._start_probing(min(now, self.open_until))
         elif self._state is BreakerState.RAMP:
@@ -330,14 +327,9 @@ class Breaker:
                 self._state = BreakerState.CLOSED
                 self.since = min(now, ends_at)
                 self._forgets_at = self.since + FORGET_S
-        elif self._state is BreakerState.CLOSED:
-            while self.trips and now >= self._forgets_at:
-                self.trips -= 1
-                self._forgets_at += FORGET_S
 
     def _is_news(self, now: float, sent: Sent) -> bool:
-        if self._can_settle:
-            self._settle(now)
+        self._settle(now)
         return sent.era == self._era
 
     def _give_back(self, sent: Sent) -> None:
@@ -377,13 +369,10 @@ class Breaker:
             self._open(now, f"{failures:g} of {n} failed: {cause}")
 
     def _open(self, now: float, cause: str) -> None:
-        rules = self._rules
         self.trips = min(self.trips + 1, self._trips_max)
-        most_s = min(rules.open_max_s, rules.open_base_s * 2.0 ** (self.trips - 1))
         self._state = BreakerState.OPEN
         self.since = self.opened_at = now
-        # Equal jitter: gateways that saw the same outage do not probe in step.
-        self.open_until = now + most_s / 2 + self._random.uniform(0.0, most_s / 2)
+        self.open_until = now + time_open_s(self._rules, self.trips, self._random)
         self.cause = cause
         self._begin_era()
 
@@ -408,16 +397,3 @@ class Breaker:
         self._run.clear()
         self._lately.clear()
         self._minute.clear()
-
-
-def _trips_that_count(rules: BreakerRules) -> int:
-    """The number of trips from which on the time open no longer grows.
-
-    Counting on would not lengthen it, but would take an outage of hours days to forget.
-    """
-    trips = 1
-    while (
-        trips < _TRIPS_MAX and rules.open_base_s * 2.0 ** (trips - 1) < rules.open_max_s
-    ):
-        trips += 1
-    return trips
