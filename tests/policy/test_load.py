@@ -1,5 +1,6 @@
 """Loading as a whole: files, folders, and the exact words of every report."""
 
+import os
 import random
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from trio_gateway.policy.load import (
     read_policy,
 )
 from trio_gateway.policy.problems import PolicyError, Problem
+from trio_gateway.policy.report import as_text
 from trio_gateway.policy.route import Policy
 
 ENVIRON: Final = {
@@ -55,19 +57,26 @@ def refused() -> list[tuple[str, str, str]]:
     for case in re.split(r"^=== ", text, flags=re.MULTILINE)[1:]:
         name, _, rest = case.rstrip("\n").partition("\n")
         lines = rest.split("\n")
-        content = "".join(f"{line}\n" for line in lines if line[:3] != "!! ")
-        report = "\n".join(f"f.yaml:{line[3:]}" for line in lines if line[:3] == "!! ")
+        content = "".join(f"{line}\n" for line in lines if line[:2] != "!!")
+        report = "\n".join(line[3:] for line in lines if line[:2] == "!!")
         found.append((name, content, report))
     return found
 
 
+REFUSED: Final = refused()
+
+
 @pytest.mark.parametrize(
     ("content", "report"),
-    [case[1:] for case in refused()],
-    ids=[c[0] for c in refused()],
+    [case[1:] for case in REFUSED],
+    ids=[c[0] for c in REFUSED],
 )
 def test_a_refused_policy_has_exactly_this_report(content: str, report: str) -> None:
-    assert report_on(content.encode()) == report
+    with pytest.raises(PolicyError) as caught:
+        read_policy([("f.yaml", content.encode())], environ=ENVIRON, root="f.yaml")
+    *said, count = as_text(caught.value).split("\n")
+    assert "\n".join(said) == report
+    assert int(count.split()[0]) == len(caught.value.problems)
     assert ENVIRON["SECRET"] not in report
 
 
@@ -76,8 +85,11 @@ def test_bytes_that_are_no_text_are_located() -> None:
         "f.yaml:2: is not UTF-8 text. Save the file as UTF-8."
     )
     assert report_on(b"version: 1\nx: \x01\n") == (
-        "f.yaml:2: holds a character that YAML does not allow. "
+        "f.yaml:2:4: holds a character that YAML does not allow. "
         "Delete the control character."
+    )
+    assert report_on("version: 1\n".encode("utf-16")) == (
+        "f.yaml:1: is UTF-16 text. Save the file as UTF-8."
     )
 
 
@@ -192,6 +204,36 @@ def test_no_file_no_folder_and_an_empty_folder_are_reports(tmp_path: Path) -> No
     )
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").mkdir()
+    os.mkfifo(tmp_path / "b.yaml")
+    (tmp_path / "c.yaml").symlink_to("c.yaml")
+    (tmp_path / "d.yaml").symlink_to("/dev/zero")
+    remedy = "Check the path and its rights."
+    assert report_on_folder(tmp_path) == [
+        f"a.yaml: cannot be read: is a folder, not a file. {remedy}",
+        f"b.yaml: cannot be read: is a pipe or a device, not a file. {remedy}",
+        f"c.yaml: cannot be read: Too many levels of symbolic links. {remedy}",
+        f"d.yaml: cannot be read: is a pipe or a device, not a file. {remedy}",
+    ]
+
+
+def test_a_secret_is_not_waited_for_either(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    secret = 'a: {api_key: "${file:key}", '
+    path = folder(tmp_path, a=PROVIDERS.replace("a: {", secret), b=MODELS)
+    [problem] = report_on_folder(path)
+    assert "the file key cannot be used: is a pipe or a device" in problem
+
+
+def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    with path.open("wb") as stream:
+        stream.truncate(100 * 1024**3)  # holes: it takes no space
+    with pytest.raises(PolicyError, match="is larger than 1 MiB"):
+        load(path)
+
+
 def test_a_file_and_a_folder_have_bounds(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"#" * (FILE_BYTES_MAX + 1))
     with pytest.raises(PolicyError, match="is larger than 1 MiB"):
@@ -215,13 +257,14 @@ def a_report_or_nothing(content: str) -> str:
     try:
         read_policy([("f.yaml", content.encode())], environ=ENVIRON, root="f.yaml")
     except PolicyError as error:
+        as_text(error)
         return str(error)
     return ""
 
 
 def test_a_mutilated_policy_is_a_report_and_never_a_crash() -> None:
     complete = Path(__file__).with_name("complete.yaml").read_text()
-    originals = [complete, *(content for _, content, _ in refused())]
+    originals = [complete, *(content for _, content, _ in REFUSED)]
     for seed in range(300):
         dice = random.Random(f"mutilated/{seed}")
         text = list(originals[seed % 2 and dice.randrange(len(originals))])

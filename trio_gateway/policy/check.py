@@ -4,7 +4,7 @@ Names that must exist elsewhere, things said twice, limits that contradict each 
 Each problem names both places where there are two.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -24,6 +24,14 @@ LocatedTarget = tuple[KeyPath, model.TargetSection]
 
 Layer = tuple[KeyPath, model.TargetTimeouts | None]
 
+# Where names stand, and what they are names of.
+REFERENCES: Final[Mapping[KeyPath, str]] = {
+    ("models", "*", "targets", "#", "provider"): "provider",
+    ("models", "*", "targets", "#", "#", "provider"): "provider",
+    ("models", "*", "context_length_fallback", "#", "provider"): "provider",
+    ("access_keys", "#", "models", "#"): "model",
+}
+
 # Enough names to find the one that was meant, in one line of a report.
 NAMES_SHOWN_MAX: Final = 10
 
@@ -37,14 +45,10 @@ def check(written: model.PolicySection, document: Document) -> Iterator[Problem]
             that name is not sound.
     """
     yield from _emptiness(document)
+    yield from _unknown_names(document)
     yield from _providers(written, document)
     yield from _access_keys(written, document)
-    known = names(document, "providers")
     for slug, section in written.models.items():
-        for path, target in targets_of(slug, section):
-            if target.provider not in known:
-                path = (*path, "provider")
-                yield _unknown(document, path, target.provider, "provider", known)
         yield from _repeated_targets(slug, section, document)
         yield from _limits(slug, written, document)
     yield from _two_healths(written, document)
@@ -90,12 +94,23 @@ def _context_targets(slug: str, section: model.ModelSection) -> Iterator[Located
         yield ("models", slug, "context_length_fallback", index), target
 
 
+def _unknown_names(document: Document) -> Iterator[Problem]:
+    """Names of what is defined nowhere, also in sections that are not sound."""
+    for pattern, what in REFERENCES.items():
+        known = dict.fromkeys(names(document, f"{what}s"))
+        for path, name in find(document.value, pattern):
+            if isinstance(name, str) and name not in known:
+                yield _unknown(document, path, name, what, tuple(known))
+
+
 def _emptiness(document: Document) -> Iterator[Problem]:
     for section, remedy in (
         ("providers", "Write `providers: {NAME: {base_url: ADDRESS}}`."),
         ("models", "Write `models: {SLUG: {targets: [...]}}`."),
     ):
         written = list(find(document.value, (section,)))
+        if not written and any(did_you_mean(key, [section]) for key in document.value):
+            continue  # it is there, misspelt, and that is complained about
         if not written or written[0][1] in ({}, []):
             yield document.problem((section,), "none is defined", remedy)
 
@@ -114,7 +129,6 @@ def _providers(written: model.PolicySection, document: Document) -> Iterator[Pro
 
 
 def _access_keys(written: model.PolicySection, document: Document) -> Iterator[Problem]:
-    known = names(document, "models")
     by_name: dict[str, KeyPath] = {}
     by_digest: dict[bytes, KeyPath] = {}
     for index, key in enumerate(written.access_keys):
@@ -131,9 +145,6 @@ def _access_keys(written: model.PolicySection, document: Document) -> Iterator[P
         first = by_digest.setdefault(access_digest(key), path)
         if first != path:
             yield _second(document, path, first, "the same key has another name")
-        for at, slug in enumerate(key.models or ()):
-            if slug not in known:
-                yield _unknown(document, (*path, "models", at), slug, "model", known)
 
 
 def _repeated_targets(
@@ -181,7 +192,7 @@ def _limits(
                 )
                 remedy = "Lower soft, or raise hard."
                 yield document.problem(
-                    document.written_part(nearer.path), message, remedy
+                    document.written_part(nearer.path), message, remedy, also=other.path
                 )
             if hard and hard.seconds > bound_s:
                 message = f"is longer than {bound} ({bound_s:g}s), which ends it before"
@@ -258,4 +269,5 @@ def _second(
 ) -> Problem:
     """A problem of two places: it stands at the second, and names the first."""
     first_place = where(document.place(first))
-    return document.problem(path, f"{message}, see {first_place}", remedy)
+    message = f"{message}, see {first_place}"
+    return document.problem(path, message, remedy, also=first)

@@ -4,7 +4,7 @@ This is the one table of them. It quotes what was written only if it cannot have
 a secret: numbers, dates and switches, never an expanded text.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, TypeGuard, Union, get_args, get_origin
 
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from trio_gateway.policy import model
 from trio_gateway.policy.document import Document, KeyPath, Place
 from trio_gateway.policy.fields import ALTERNATIVES
-from trio_gateway.policy.problems import Problem, did_you_mean, listed
+from trio_gateway.policy.problems import Problem, listed, nearest
 from trio_gateway.policy.quantities import QuantityError
 from trio_gateway.policy.references import holds_reference
 from trio_gateway.policy.texts import TextError
@@ -76,6 +76,43 @@ MISPLACED: Final[Mapping[tuple[type[model.Section], str], str]] = {
     },
 }
 
+# What other gateways call what a key here is for.
+CALLED_ELSEWHERE: Final = {
+    "api_base": "base_url",
+    "url": "base_url",
+    "endpoint": "base_url",
+    "token": "api_key",
+    "deployment": "model",
+    "model_name": "model",
+    "timeout": "timeouts",
+    "retries": "attempts",
+    "num_retries": "attempts",
+    "max_retries": "attempts",
+    "fallbacks": "targets",
+    "deployments": "targets",
+    "backends": "targets",
+    "context_window_fallbacks": "context_length_fallback",
+    "cooldown": "circuit_breaker",
+    "cooldown_time": "circuit_breaker",
+    "allowed_fails": "circuit_breaker",
+    "outlier_detection": "circuit_breaker",
+    "max_parallel_requests": "max_concurrency",
+}
+
+_ORDER: Final = "The order of the list is the preference: put it first."
+_A_RATE: Final = "There are no rates here; `max_concurrency` bounds requests at once."
+_A_FIELD: Final = "Write it under `overrides` of a target."
+ADVICE: Final = {
+    "priority": _ORDER,
+    "order": _ORDER,
+    "rpm": _A_RATE,
+    "tpm": _A_RATE,
+    "rate_limit": _A_RATE,
+    "temperature": _A_FIELD,
+    "max_tokens": _A_FIELD,
+    "top_p": _A_FIELD,
+}
+
 
 def unknown_keys(error: ValidationError, document: Document) -> Iterator[Problem]:
     """The keys that should not be there, whatever stands behind them."""
@@ -86,9 +123,16 @@ def unknown_keys(error: ValidationError, document: Document) -> Iterator[Problem
 
 
 def wrong_values(error: ValidationError, document: Document) -> Iterator[Problem]:
-    """Values that are missing or not what their key may hold."""
-    for details in _errors(error):
-        if details["type"] != "extra_forbidden":
+    """Values that are missing or not what their key may hold.
+
+    What is there under a misspelt key is not called missing.
+    """
+    errors = _errors(error)
+    unknown = [_path(each) for each in errors if each["type"] == "extra_forbidden"]
+    meant = {(*path[:-1], _meant(path)) for path in unknown}
+    for details in errors:
+        is_misspelt = details["type"] == "missing" and _path(details) in meant
+        if details["type"] != "extra_forbidden" and not is_misspelt:
             yield _wrong_value(details, document)
 
 
@@ -122,14 +166,35 @@ def _missing(path: KeyPath) -> Words:
 def _unknown(path: KeyPath) -> Words:
     """The key is nobody's, or another section's."""
     key = str(path[-1])
-    known: dict[str, None] = {}
-    for section in sections_at(path[:-1]):
+    sections = sections_at(path[:-1])
+    for section in sections:
         if (section, key) in MISPLACED:
             return "does not belong here", MISPLACED[section, key]
-        known |= dict.fromkeys(section.model_fields)
+    meant = _meant(path)
+    if meant is not None and meant == CALLED_ELSEWHERE.get(key):
+        return "is not a known key", f"It is called {meant} here."
+    if meant is None and key in ADVICE:
+        return "is not a known key", ADVICE[key]
+    if meant is not None:
+        return "is not a known key", f"Did you mean {meant}?"
     # Inside an entry whose own name is none, we may not know what could stand here.
+    known = _known(sections)
     remedy = f"Known are {listed(known)}." if known else "Delete it."
-    return "is not a known key", did_you_mean(key, known) or remedy
+    return "is not a known key", remedy
+
+
+def _meant(path: KeyPath) -> str | None:
+    """The key that was probably meant by an unknown one."""
+    key, known = str(path[-1]), _known(sections_at(path[:-1]))
+    called = CALLED_ELSEWHERE.get(key)
+    if called in known:
+        return called
+    return None if key in ADVICE else nearest(key, known)
+
+
+def _known(sections: Iterable[type[model.Section]]) -> dict[str, None]:
+    """The keys of these sections, in their order."""
+    return {key: None for section in sections for key in section.model_fields}
 
 
 def _refused(error: Exception, path: KeyPath, document: Document) -> Words:
@@ -151,6 +216,8 @@ def _ill_formed(
         return "cannot have this value", ALLOWED[key]
     if kind == "string_type":
         return _not_text(path, document.place(path))
+    if kind in ("int_type", "float_type"):
+        return _not_number(document.place(path), is_whole=kind == "int_type")
     if kind == "too_short" and key in NEEDED:
         return "is empty", NEEDED[key]
     form = _FORMS.get(kind)
@@ -164,6 +231,35 @@ def _not_text(path: KeyPath, place: Place) -> Words:
     is_public = "headers" not in path and path[-1] not in ("api_key", "key", "proxy")
     quoted = f': "{place.text}"' if is_public else ""
     return f"must be text, but is {place.kind} to YAML", f"Put it in quotes{quoted}."
+
+
+def _not_number(place: Place, *, is_whole: bool) -> Words:
+    """A text, even if it looks like a number; a fraction; a switch."""
+    wanted = "a whole number" if is_whole else "a number"
+    if holds_reference(place.text):
+        message = f"must be {wanted}, and a reference is always text"
+        return message, "Write the number itself."
+    number = _read_number(place)
+    if number is None:
+        but = f", but is {place.kind} to YAML" if place.kind else ""
+        return f"must be {wanted}{but}", "Write it in digits, as in 10."
+    if is_whole and not number.is_integer():
+        return f"must be {wanted}", "Write it without a fraction."
+    written = f"{number:.12g}"
+    if place.kind is not None or written == place.text:
+        return f"must be {wanted}", f"Write {written}, without quotes or a point."
+    return f"must be {wanted}, but is text to YAML", f"Write {written}."
+
+
+def _read_number(place: Place) -> float | None:
+    """The number that was meant, if it was one."""
+    if place.text is None or place.kind not in (None, "a number"):
+        return None
+    try:
+        number = float(place.text.replace("_", ""))
+    except ValueError:
+        return None
+    return number if abs(number) < 1e15 else None
 
 
 def sections_at(path: KeyPath) -> tuple[type[model.Section], ...]:
@@ -210,8 +306,6 @@ _CHOICES: Final = frozenset(
 _NO_JSON: Final = "is not a value that JSON can carry"
 
 _FORMS: Final[Mapping[str, Callable[[Mapping[str, Any]], Words]]] = {
-    "int_type": lambda _: ("must be a whole number", "Write it without quotes."),
-    "float_type": lambda _: ("must be a number", "Write it without quotes."),
     "bool_type": lambda _: ("must be true or false", "Write true or false."),
     "dict_type": lambda _: ("must be a mapping", "Write `key: value` pairs under it."),
     "model_type": lambda _: ("must be a mapping", "Write `key: value` pairs under it."),

@@ -5,22 +5,22 @@ scalars that the model checks, beside a map from every path of keys to its place
 YAML allows and people regret (two equal keys, tags, endless aliases) is refused.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import yaml
+from yaml.composer import Composer
 
-from trio_gateway.policy.problems import Problem
+from trio_gateway.policy.problems import Problem, Spot
+from trio_gateway.policy.syntax import DEPTH_MAX, TOO_DEEP, not_yaml
 
 KeyPath = tuple[str | int, ...]
 
 # Aliases let some lines of YAML stand for billions of values. No policy of 1 MiB has
 # more than this many of its own.
 NODES_MAX: Final = 100_000
-
-# The format is eight levels deep; `overrides` may add JSON of their own.
-DEPTH_MAX: Final = 50
 
 # Longer keys are clipped in reports.
 KEY_SHOWN_MAX: Final = 100
@@ -44,6 +44,7 @@ class Place:
     column: int | None
     text: str | None = None
     kind: str | None = None  # what YAML took the text for, if not for text
+    end_column: int | None = None  # behind its last character on this line
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,48 @@ class Document:
             path = path[:-1]
         return path
 
-    def problem(self, path: KeyPath, message: str, remedy: str) -> Problem:
-        """A problem with what stands, or should stand, at this path."""
-        place = self.place(path)
-        key = key_text(path)
-        return Problem(place.file, place.line, place.column, key, message, remedy)
+    def problem(
+        self,
+        path: KeyPath,
+        message: str,
+        remedy: str,
+        *,
+        also: KeyPath | Place | None = None,
+    ) -> Problem:
+        """A problem with what stands, or should stand, at this path.
+
+        `also` is where a second thing stands that it is about.
+        """
+        second = self.place(also) if isinstance(also, tuple) else also
+        return problem_at(self.place(path), path, message, remedy, also=second)
+
+
+def problem_at(
+    place: Place,
+    path: KeyPath,
+    message: str,
+    remedy: str,
+    *,
+    also: Place | None = None,
+) -> Problem:
+    """A problem with what stands at a place."""
+    return Problem(
+        place.file,
+        place.line,
+        place.column,
+        key_text(path),
+        message,
+        remedy,
+        place.end_column,
+        None if also is None else spot(also),
+    )
+
+
+def spot(place: Place) -> Spot | None:
+    """The place, if it is one in a file."""
+    if place.line is None or place.column is None:
+        return None
+    return Spot(place.file, place.line, place.column, place.end_column)
 
 
 def key_text(path: KeyPath) -> str:
@@ -108,23 +146,19 @@ def read_document(file: str, content: bytes) -> tuple[Document | None, list[Prob
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        message, remedy = "is not UTF-8 text", "Save the file as UTF-8."
-        return None, [Problem(file, line, None, "", message, remedy)]
+        return None, [_not_utf8(file, content, error.start)]
     try:
-        root = _Composer(text).get_single_node()
+        root = compose(text)
     except yaml.YAMLError as error:
-        return None, [_translated(file, text, error)]
+        return None, [not_yaml(file, text, error)]
     if root is None:
         message, remedy = "is empty", "A policy file begins with `version: 1`."
         return None, [Problem(file, 1, 1, "", message, remedy)]
     builder = _Builder(file)
     try:
         value = builder.build(root, ())
-    except _EndlessError:
-        message = "expands to far more values than it has lines"
-        remedy = "Write out what its aliases (`*name`) stand for."
-        return None, [Problem(file, 1, 1, "", message, remedy)]
+    except _EndlessError as error:
+        return None, [error.problem]
     if not isinstance(value, dict):
         message = "must be a mapping"
         remedy = "Begin with `version: 1`, and write `key: value` pairs under it."
@@ -132,7 +166,14 @@ def read_document(file: str, content: bytes) -> tuple[Document | None, list[Prob
     return Document(value, builder.places), builder.problems
 
 
-class _Composer(yaml.SafeLoader):
+def _not_utf8(file: str, content: bytes, start: int) -> Problem:
+    line = content.count(b"\n", 0, start) + 1
+    is_utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    message = "is UTF-16 text" if is_utf16 else "is not UTF-8 text"
+    return Problem(file, line, None, "", message, "Save the file as UTF-8.")
+
+
+class _BoundedComposer(Composer):
     """PyYAML's composer, with a bound on depth in place of a stack overflow."""
 
     _depth = 0
@@ -141,14 +182,54 @@ class _Composer(yaml.SafeLoader):
         self._depth += 1
         if self._depth > DEPTH_MAX:
             mark = None if parent is None else parent.start_mark
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
 
+class _PlainComposer(_BoundedComposer, yaml.SafeLoader):
+    """Reads by PyYAML's own parser, whose complaints `syntax` knows."""
+
+
+def _quick_composer() -> Callable[[str], Composer] | None:
+    """A composer that reads by libyaml, if PyYAML was built with it."""
+    if not yaml.__with_libyaml__:
+        return None
+
+    class QuickComposer(_BoundedComposer, yaml.CSafeLoader):
+        def __init__(self, text: str) -> None:
+            yaml.CSafeLoader.__init__(self, text)
+            Composer.__init__(self)
+
+    return QuickComposer
+
+
+_QuickComposer: Final = _quick_composer()
+
+
+def compose(text: str, *, is_quick: bool = True) -> yaml.Node | None:
+    """The root node of a YAML text; None if there is nothing in it.
+
+    libyaml is five times as quick, and where it can read a text at all, it puts nodes
+    at the same places. What it refuses is read again by PyYAML's own parser. So is what
+    has tabs in it: libyaml takes some of them for spaces.
+
+    Raises:
+        yaml.YAMLError: as PyYAML's own parser says it.
+    """
+    if is_quick and _QuickComposer is not None and "\t" not in text:
+        with suppress(yaml.YAMLError):
+            return _QuickComposer(text).get_single_node()
+    return _PlainComposer(text).get_single_node()
+
+
 class _EndlessError(Exception):
-    """Aliases made the document grow past `NODES_MAX`."""
+    """Aliases make the document larger than any policy."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
 
 
 @dataclass(slots=True)
@@ -160,12 +241,29 @@ class _Builder:
     problems: list[Problem] = field(default_factory=list)
     _scalars: yaml.SafeLoader = field(default_factory=lambda: yaml.SafeLoader(""))
     _nodes: int = 0
+    _open: list[yaml.Node] = field(default_factory=list)
 
     def build(self, node: yaml.Node, path: KeyPath) -> object:
         self._nodes += 1
-        if self._nodes > NODES_MAX or len(path) > DEPTH_MAX:
-            raise _EndlessError
         self.places.setdefault(path, self._place(node))
+        if self._nodes > NODES_MAX:
+            message = "expands to far more values than it has lines"
+            remedy = "Write out what its aliases (`*name`) stand for."
+            raise self._endless(path[:1], message, remedy)
+        if any(node is around for around in self._open):
+            message = "stands, as an alias, inside of itself"
+            remedy = "Write out what the alias (`*name`) stands for."
+            raise self._endless(path, message, remedy)
+        self._open.append(node)
+        try:
+            return self._built(node, path)
+        finally:
+            self._open.pop()
+
+    def _endless(self, path: KeyPath, message: str, remedy: str) -> _EndlessError:
+        return _EndlessError(problem_at(self.places[path], path, message, remedy))
+
+    def _built(self, node: yaml.Node, path: KeyPath) -> object:
         match node:
             case yaml.MappingNode() if node.tag == _TAG + "map":
                 return self._mapping(node, path)
@@ -192,13 +290,7 @@ class _Builder:
             if key is None:
                 continue
             if key in own:
-                first = self.places[(*path, key)]
-                self._complain(
-                    key_node,
-                    (*path, key),
-                    f"is written twice, first at {where(first)}",
-                    "Keep one of them.",
-                )
+                self._complain_of_second(key_node, value_node, (*path, key))
                 continue
             own[key] = value_node
             self.places[(*path, key)] = self._place(key_node, value_node)
@@ -236,8 +328,10 @@ class _Builder:
                 case "bool":
                     return bool(self._scalars.construct_yaml_bool(node))
                 case "int":
+                    self._complain_of_base(node, path)
                     return int(self._scalars.construct_yaml_int(node))
                 case "float":
+                    self._complain_of_base(node, path)
                     return float(self._scalars.construct_yaml_float(node))
                 case "timestamp":
                     return self._scalars.construct_yaml_timestamp(node)
@@ -249,27 +343,55 @@ class _Builder:
             self._complain(None, path, message, "Correct it, or put it in quotes.")
             return None
 
+    def _complain_of_base(self, node: yaml.ScalarNode, path: KeyPath) -> None:
+        """Old YAML's numbers of base 8 and 60 surprise everybody."""
+        digits = node.value.lstrip("+-")
+        if ":" in digits:
+            message = "is read by YAML as a number of base 60"
+            self._complain(None, path, message, "Put it in quotes, or write a unit.")
+        elif digits[0] == "0" and digits.isdigit() and len(digits) > 1:
+            message = "is read by YAML as a number of base 8, because it begins with 0"
+            self._complain(None, path, message, "Delete the 0, or put it in quotes.")
+
     def _complain_of_tag(self, node: yaml.Node, path: KeyPath) -> None:
         message = f"has the tag {node.tag.replace(_TAG, '!!')}"
         remedy = "Policy files hold plain values only: leave the tag out."
         self._complain(None, path, message, remedy)
+
+    def _complain_of_second(
+        self, key: yaml.Node, value: yaml.Node, path: KeyPath
+    ) -> None:
+        """The same key again."""
+        first = self.places[path]
+        message = f"is written twice, first at {where(first)}"
+        self.problems.append(
+            problem_at(
+                self._place(key, value), path, message, "Keep one of them.", also=first
+            )
+        )
 
     def _complain(
         self, node: yaml.Node | None, path: KeyPath, message: str, remedy: str
     ) -> None:
         """Note a problem, at the node if it has a place of its own, else the path's."""
         place = self.places[path] if node is None else self._place(node)
-        key = key_text(path)
-        self.problems.append(
-            Problem(self.file, place.line, place.column, key, message, remedy)
-        )
+        self.problems.append(problem_at(place, path, message, remedy))
 
     def _place(self, node: yaml.Node, value: yaml.Node | None = None) -> Place:
         """Where a node stands, with the text of its value if that is a scalar."""
         value = value or node
         text = value.value if isinstance(value, yaml.ScalarNode) else None
-        line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        return Place(self.file, line, column, text, _KINDS.get(value.tag))
+        start, end = node.start_mark, value.end_mark
+        if value.start_mark.line != start.line or end.line != start.line:
+            end = node.end_mark  # the key alone, where its value has lines of its own
+        return Place(
+            self.file,
+            start.line + 1,
+            start.column + 1,
+            text,
+            _KINDS.get(value.tag),
+            end.column + 1 if end.line == start.line else None,
+        )
 
 
 def _merged_pairs(node: yaml.Node) -> Iterator[tuple[yaml.Node, yaml.Node]]:
@@ -278,58 +400,3 @@ def _merged_pairs(node: yaml.Node) -> Iterator[tuple[yaml.Node, yaml.Node]]:
     for source in sources:
         if isinstance(source, yaml.MappingNode):
             yield from source.value
-
-
-def _translated(file: str, text: str, error: yaml.YAMLError) -> Problem:
-    """PyYAML's complaint in our words, with a remedy for the common traps."""
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    if mark is None:  # a ReaderError, which knows only how far it came
-        position = getattr(error, "position", 0)
-        line = text.count("\n", 0, position) + 1
-        message = "holds a character that YAML does not allow"
-        return Problem(file, line, None, "", message, "Delete the control character.")
-    said = str(getattr(error, "problem", None) or "cannot be read")
-    message, remedy = _explained(said, text[max(0, mark.index - 1) : mark.index + 1])
-    return Problem(file, mark.line + 1, mark.column + 1, "", message, remedy)
-
-
-def _explained(said: str, around: str) -> tuple[str, str]:
-    """Message and remedy for what PyYAML said about the two characters here."""
-    if around == "${":
-        message = (
-            "${...} must be quoted inside {...} and [...], where { begins a mapping"
-        )
-        return message, 'Write "${NAME}", with the quotes.'
-    traps = {
-        "'\\t'": ("a tab stands here, and YAML allows none", "Indent with spaces."),
-        "undefined alias": (said, "Define it first: `&name` before `*name`."),
-        "another document": (
-            "a second document begins here",
-            "Write one document per file: delete the `---`.",
-        ),
-        "<stream end>": (
-            "the file ends inside of brackets",
-            "Close the { or [ that was opened before.",
-        ),
-        "found unexpected end of stream": (
-            "the file ends inside of quotes",
-            "Close the quotes that were opened before.",
-        ),
-        "expected <block end>": (
-            "this does not belong to the lines above it",
-            "Align it with the keys, or the dashes, of the same level.",
-        ),
-        "nested too deeply": (
-            f"more than {DEPTH_MAX} values stand inside each other",
-            "Look for brackets that are not closed.",
-        ),
-        "mapping values are not allowed": (
-            "a colon stands where YAML expects none",
-            "Check the indentation here, and quote a text that holds `: `.",
-        ),
-    }
-    for words, explanation in traps.items():
-        if words in said:
-            return explanation
-    remedy = "Look for a missing quote, bracket or space just before this."
-    return f"is not YAML: {said}", remedy

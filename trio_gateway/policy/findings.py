@@ -19,8 +19,7 @@ from enum import StrEnum
 from typing import Final
 
 from trio_gateway.policy.document import Document, KeyPath, key_text
-from trio_gateway.policy.load import Source
-from trio_gateway.policy.problems import Problem, did_you_mean, listed
+from trio_gateway.policy.problems import Problem, Source, did_you_mean, listed
 
 _COMMENT: Final = re.compile(r"#\s*trio-gateway:\s*ignore\s*=\s*([\w, -]*)")
 

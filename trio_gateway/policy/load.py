@@ -17,8 +17,8 @@ from trio_gateway.policy.complaints import unknown_keys, wrong_values
 from trio_gateway.policy.document import Document, read_document
 from trio_gateway.policy.merge import merge
 from trio_gateway.policy.model import PolicySection
-from trio_gateway.policy.problems import PolicyError, Problem, Report
-from trio_gateway.policy.references import expand
+from trio_gateway.policy.problems import PolicyError, Problem, Report, Source
+from trio_gateway.policy.references import expand, read_start
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import Policy
 
@@ -30,10 +30,6 @@ FILES_MAX: Final = 256
 
 # Enough of a hash to tell any two revisions apart, and to read aloud.
 REVISION_CHARS: Final = 12
-
-Source = tuple[str, bytes]
-"""A file's name, as a report shows it, and what it holds."""
-
 
 WhyNotTrusted = Callable[[str], str | None]
 """Says why a file holds no certificates to trust; None where it does."""
@@ -107,8 +103,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     sources: list[Source] = []
     for file in files:
         try:
-            with file.open("rb") as stream:
-                content = stream.read(FILE_BYTES_MAX + 1)
+            content = read_start(file, FILE_BYTES_MAX + 1)
         except OSError as error:
             message = f"cannot be read: {error.strerror}"
             problems.append(_of_file(file, message, "Check the path and its rights."))
@@ -152,7 +147,7 @@ def _read(
     why_not_trusted: WhyNotTrusted,
 ) -> tuple[PolicySection, Document]:
     """What the files say, checked and expanded; and as it was written."""
-    report = Report()
+    report = Report(sources)
     parsed = [read_document(file, content) for file, content in sources]
     for _, problems in parsed:
         report.extend(problems)

@@ -72,9 +72,9 @@ class _Whole:
                 self.places.setdefault(path, place)
 
     def _taken(self, document: Document, path: KeyPath) -> None:
-        first = where(self.places[path])
-        message = f"is defined twice, see {first}"
-        self._complain(document, path, message, "Keep one of them.")
+        first = self.places[path]
+        message, remedy = f"is defined twice, see {where(first)}", "Keep one of them."
+        self.problems.append(document.problem(path, message, remedy, also=first))
 
     def _complain(
         self, document: Document, path: KeyPath, message: str, remedy: str

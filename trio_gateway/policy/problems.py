@@ -5,8 +5,26 @@ one per start. None of them ever quotes a secret.
 """
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+# More than a person puts right in one go. What follows is often one mistake's echo.
+PROBLEMS_SHOWN_MAX: Final = 50
+
+Source = tuple[str, bytes]
+"""A file's name, as a report shows it, and what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in a file, counted from 1; `end_column` is behind its last character."""
+
+    file: str
+    line: int
+    column: int
+    end_column: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +41,8 @@ class Problem:
     key: str
     message: str  # a phrase without a full stop
     remedy: str  # whole sentences
+    end_column: int | None = None  # behind the last character, if that is known
+    also: Spot | None = None  # where the other of two things stands
 
     def __str__(self) -> str:
         """`file:line:column: key: message. remedy`."""
@@ -34,11 +54,24 @@ class Problem:
 
 
 class PolicyError(Exception):
-    """The policy cannot be used. Its text is the whole report, a problem a line."""
+    """The policy cannot be used. Its text is a report, a problem a line.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `sources` are the files as they were read: `report` shows lines of them.
+    """
+
+    def __init__(
+        self, problems: Iterable[Problem], sources: Iterable[Source] = ()
+    ) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.sources = tuple(sources)
+        lines = [str(problem) for problem in self.problems[:PROBLEMS_SHOWN_MAX]]
+        super().__init__("\n".join([*lines, *and_more(len(self.problems))]))
+
+
+def and_more(count: int) -> tuple[str, ...]:
+    """The last line of a report that cannot show so many problems; else none."""
+    more = count - PROBLEMS_SHOWN_MAX
+    return (f"and {more} more",) if more > 0 else ()
 
 
 @dataclass(slots=True)
@@ -48,22 +81,23 @@ class Report:
     A later look at a key that was already wrong finds consequences, not causes.
     """
 
-    problems: list[Problem] = field(default_factory=list)
+    sources: Sequence[Source] = ()
+    _problems: dict[Problem, None] = field(default_factory=dict)  # a set, in order
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Add what one look found; it may find several things about one key."""
         found = [p for p in problems if (p.file, p.key) not in self._seen]
         self._seen |= {(p.file, p.key) for p in found if p.key}
-        self.problems += [p for p in dict.fromkeys(found) if p not in self.problems]
+        self._problems |= dict.fromkeys(found)
 
     def raise_if_any(self) -> None:
         """End the loading if anything was found, in the order of the files."""
-        if self.problems:
+        if self._problems:
             by_place = sorted(
-                self.problems, key=lambda p: (p.file, p.line or 0, p.column or 0)
+                self._problems, key=lambda p: (p.file, p.line or 0, p.column or 0)
             )
-            raise PolicyError(by_place)
+            raise PolicyError(by_place, self.sources)
 
 
 def one_line(text: str) -> str:
@@ -73,8 +107,22 @@ def one_line(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A question that names the nearest known word, if one is near."""
-    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else None
+    meant = nearest(word, known)
+    return None if meant is None else f"Did you mean {meant}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is nearest, if one is near.
+
+    Capitals, dashes and underscores do not make words differ: `maxBody` is `max_body`.
+    """
+    by_fold = {_fold(name): name for name in sorted(known, reverse=True)}
+    near = difflib.get_close_matches(_fold(word), sorted(by_fold), n=1, cutoff=0.6)
+    return by_fold[near[0]] if near else None
+
+
+def _fold(word: str) -> str:
+    return re.sub(r"[-_ ]", "", word).lower()
 
 
 def listed(words: Iterable[str], *, last: str = "and") -> str:

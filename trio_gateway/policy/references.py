@@ -4,7 +4,9 @@ Secrets never stand in a policy file; where one is wanted, something literal is 
 All that is missing is named at once, and what was found is never shown.
 """
 
+import errno
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +53,19 @@ def mentioned_files(file: str, content: bytes) -> list[Path]:
         for name in dict.fromkeys(names)
         if name is not None and name.startswith("file:")
     ]
+
+
+def read_start(file: Path, bytes_max: int) -> bytes:
+    """The first bytes of a file; of nothing else, for a pipe could make us wait.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    if not stat.S_ISREG(file.stat().st_mode):
+        kind = "a folder" if file.is_dir() else "a pipe or a device"
+        raise OSError(errno.EINVAL, f"is {kind}, not a file")
+    with file.open("rb") as stream:
+        return stream.read(bytes_max)
 
 
 def holds_reference(text: str | None) -> bool:
@@ -107,8 +122,7 @@ class _Expansion:
         file = self._folder(path) / name
         why_not = None
         try:
-            with file.open("rb") as stream:
-                content = stream.read(SECRET_FILE_BYTES_MAX + 1)
+            content = read_start(file, SECRET_FILE_BYTES_MAX + 1)
             text = content.decode().removesuffix("\n").removesuffix("\r")
         except OSError as error:
             why_not = error.strerror or "no reason given"

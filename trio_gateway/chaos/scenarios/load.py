@@ -66,11 +66,12 @@ def load_scenario(path: Path) -> Scenario:
     ((file, content),) = read_sources(path)
     document, problems = read_document(file, content)
     if document is None or problems:
-        raise PolicyError(problems)
+        raise PolicyError(problems, [(file, content)])
     found: list[Problem] = []
     scenario = _read(path, document, found)
     if found:
-        raise PolicyError(sorted(found, key=lambda p: (p.line or 0, p.column or 0)))
+        found.sort(key=lambda p: (p.line or 0, p.column or 0))
+        raise PolicyError(found, [(file, content)])
     return scenario
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from trio_gateway.policy.document import Document, KeyPath, read_document
-from trio_gateway.policy.load import Source, policy_from, read_sources
+from trio_gateway.policy.load import policy_from, read_sources
 from trio_gateway.policy.merge import merge
-from trio_gateway.policy.problems import PolicyError, Problem
+from trio_gateway.policy.problems import PolicyError, Problem, Source
 from trio_gateway.policy.route import Policy
 
 _REVISION_CHARS: Final = 12
