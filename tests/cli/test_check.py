@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from tests.cli.processes import POLICIES
 from trio_gateway.cli import main
@@ -42,9 +42,11 @@ def test_all_that_is_wrong_is_said_at_once_on_stderr(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(path)])
     assert result.exit_code == 1
     assert result.stdout == ""
-    literal, idle = (
-        line for line in result.stderr.splitlines() if "key" in line or "idle" in line
-    )
+    headlines = [
+        line for line in result.stderr.splitlines() if line.startswith(str(path))
+    ]
+    literal, provider, idle = headlines
+    assert 'there is no provider "opnai"' in provider
     assert literal.startswith(f"{path}:2:")
     assert "providers.openai.api_key: holds a literal secret" in literal
     assert idle.startswith(f"{path}:3:")
@@ -75,9 +77,9 @@ def test_a_ca_file_is_loaded(
     result = CliRunner().invoke(main, ["check", str(policy)])
 
     assert result.exit_code == 1
-    assert result.stderr == (
+    assert result.stderr.splitlines()[0] == (
         f"{policy}:2:43: providers.a.ca_file: the file {ca_file} cannot be used: "
-        f"{why_not}. Name a PEM file of certificates.\n"
+        f"{why_not}. Name a PEM file of certificates."
     )
     trustme.CA().cert_pem.write_to_path(str(ca_file))
     assert CliRunner().invoke(main, ["check", str(policy)]).exit_code == 0
@@ -158,3 +160,75 @@ def test_programs_get_one_object(tmp_path: Path) -> None:
     assert said["valid"] is False
     assert {problem["line"] for problem in said["problems"]} >= {2, 3}
     assert "sk-literal" not in result.output
+
+
+def refused(tmp_path: Path, *options: str, color: bool = False) -> Result:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG)
+    runner = CliRunner(env={"NO_COLOR": None})
+    result = runner.invoke(main, ["check", *options, str(path)], color=color)
+    assert result.exit_code == 1
+    assert "sk-literal" not in result.output
+    return result
+
+
+def test_the_lines_are_shown_without_their_secrets(tmp_path: Path) -> None:
+    lines = refused(tmp_path).stderr.splitlines()
+    shown = "providers: {openai: {base_url: https://api.openai.com/v1, api_key: ***}}"
+    assert lines[1] == f" 2 | {shown}"
+    assert lines[2] == "   | " + " " * shown.index("api_key") + "^" * len(
+        "api_key: ***"
+    )
+    assert lines[-1] == "3 problems"
+
+
+def test_a_pipe_gets_no_colours_and_a_terminal_does_unless_it_wants_none(
+    tmp_path: Path,
+) -> None:
+    assert "\x1b[" not in refused(tmp_path).stderr
+    assert "\x1b[31m\x1b[1m^^^" in refused(tmp_path, color=True).stderr
+    runner = CliRunner(env={"NO_COLOR": "1"})
+    path = str(tmp_path / "wrong.yaml")
+    assert "\x1b[" not in runner.invoke(main, ["check", path], color=True).stderr
+
+
+def test_github_gets_a_command_a_line(tmp_path: Path) -> None:
+    commands = refused(tmp_path, "--format", "github").stdout.splitlines()
+    assert len(commands) == 3
+    file = str(tmp_path / "wrong.yaml")
+    assert commands[-1] == (
+        f"::error file={file},line=3,col=68,endColumn=75,"
+        "title=trio-gateway%3A invalid-policy"
+        "::models.chat.timeouts.idle: 5 is not a duration. Write 5s."
+    )
+
+
+def test_sarif_has_a_result_for_each_problem_and_each_warning(tmp_path: Path) -> None:
+    log = json.loads(refused(tmp_path, "--format", "sarif").stdout)
+    [run] = log["runs"]
+    assert (log["version"], len(run["results"])) == ("2.1.0", 3)
+    result = run["results"][-1]
+    assert (result["ruleId"], result["level"]) == ("invalid-policy", "error")
+    [location] = result["locations"]
+    region = {"startLine": 3, "startColumn": 68, "endColumn": 75}
+    assert location["physicalLocation"]["region"] == region
+
+    path = tmp_path / "alone.yaml"
+    path.write_text(ALONE)
+    arguments = ["check", "--format", "sarif", str(path)]
+    said = CliRunner(env=SECRETS).invoke(main, arguments)
+    [run] = json.loads(said.stdout)["runs"]
+    assert run["tool"]["driver"]["rules"] == [{"id": "single-target"}]
+    assert [result["level"] for result in run["results"]] == ["warning"]
+
+
+def test_a_name_defined_twice_is_related_to_its_first_place(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("version: 1\nproviders: {}\nproviders: {}\n")
+    sarif = CliRunner().invoke(main, ["check", "--format", "sarif", str(path)])
+    [run] = json.loads(sarif.stdout)["runs"]
+    [related] = run["results"][-1]["relatedLocations"]
+    assert related["physicalLocation"]["region"]["startLine"] == 2
+    said = json.loads(CliRunner().invoke(main, ["check", "--json", str(path)]).stdout)
+    also = {"file": str(path), "line": 2, "column": 1, "end_column": 14}
+    assert said["problems"][-1]["also"] == also

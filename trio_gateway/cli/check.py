@@ -4,22 +4,33 @@ import json
 import os
 import time
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
-from trio_gateway.cli import judgement
+from trio_gateway.cli import annotations, judgement
+from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.trust import why_not_trusted
-from trio_gateway.policy.judge import judge
+from trio_gateway.policy.judge import Judgement, judge
 from trio_gateway.policy.load import load
 from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.route import Policy
 
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
-@click.option("--json", "is_json", is_flag=True, help="One object for programs.")
-def check(path: Path, *, strict: bool, is_json: bool) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="For people, for programs, as GitHub annotations, or as SARIF 2.1.0.",
+)
+@click.option("--json", "form", flag_value="json", help="Short for --format json.")
+def check(path: Path, *, strict: bool, form: str) -> None:
     """Say whether a policy (a file, or a folder of *.yaml) is valid, and judge it.
 
     Every problem is named with file, line, column, key and remedy. Secrets that the
@@ -36,24 +47,44 @@ def check(path: Path, *, strict: bool, is_json: bool) -> None:
     Examples:
       trio-gateway check policies/two-providers.yaml
       trio-gateway check --strict --json policies/
+      trio-gateway check --format sarif my.yaml > policy.sarif
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
     try:
         loaded = load(path, environ=os.environ, why_not_trusted=why_not_trusted)
     except PolicyError as error:
-        if is_json:
-            problems = [asdict(problem) for problem in error.problems]
-            click.echo(json.dumps({"valid": False, "problems": problems}))
-        else:
-            click.echo(str(error), err=True)
+        _say_problems(error, form)
         raise SystemExit(1) from error
     found = judge(loaded, wall_now=time.time())
-    policy = loaded.policy
-    if is_json:
+    _say_judgement(path, loaded.policy, found, form)
+    if strict and found.warnings:
+        raise SystemExit(1)
+
+
+def _say_problems(error: PolicyError, form: str) -> None:
+    if form == "json":
+        problems = [asdict(problem) for problem in error.problems]
+        click.echo(json.dumps({"valid": False, "problems": problems}))
+    elif form == "text":
+        say_refusal(error)
+    else:
+        _say_annotations(annotations.of_refusal(error), form)
+
+
+def _say_judgement(path: Path, policy: Policy, found: Judgement, form: str) -> None:
+    if form == "json":
         head = {"valid": True, "problems": [], "revision": policy.revision}
         click.echo(json.dumps({**head, **judgement.as_json(found)}))
-    else:
+    elif form == "text":
         models = ", ".join(sorted(policy.routes))
         click.echo(f"{path}: valid, revision {policy.revision}; models: {models}")
         click.echo(judgement.as_text(found))
-    if strict and found.warnings:
-        raise SystemExit(1)
+    else:
+        _say_annotations(annotations.of_judgement(found), form)
+
+
+def _say_annotations(found: list[annotations.Annotation], form: str) -> None:
+    if form == "sarif":
+        program = version("trio-gateway")
+        click.echo(json.dumps(annotations.as_sarif(found, version=program), indent=1))
+    elif found:
+        click.echo(annotations.as_github(found))

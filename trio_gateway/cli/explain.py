@@ -7,6 +7,7 @@ from random import Random
 
 import click
 
+from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy import explain_text
@@ -67,7 +68,7 @@ def explain(
     try:
         policy = load_policy(path, environ=os.environ, why_not_trusted=why_not_trusted)
     except PolicyError as error:
-        click.echo(str(error), err=True)
+        say_refusal(error)
         raise SystemExit(2) from error
     route = _route(policy, model)
     fleet = Fleet(Random("explain"))

@@ -20,6 +20,7 @@ from trio_gateway.access.keys import Keyring
 from trio_gateway.cli.demo import explain, start_providers
 from trio_gateway.cli.logs import LineLog
 from trio_gateway.cli.policy_log import PolicyLog
+from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.reload import Reloader, Retain
 from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.cli.watch import Look, WatchedFiles
@@ -156,7 +157,7 @@ async def _serve(options: Options) -> int:
         try:
             code = await _serve_policy(options, environ)
         except PolicyError as error:
-            click.echo(str(error), err=True)
+            say_refusal(error)
             code = 2
         except BindError as error:
             click.echo(f"error: {error}", err=True)

@@ -26,6 +26,7 @@ from trio_gateway.chaos.scenarios.texts import (
     seeds_text,
     sweep_text,
 )
+from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.policy.document import Document
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy
@@ -101,7 +102,7 @@ def simulate(
         first = play.seed if seed is None else seed
         runs = _runs(play, document, depth, first, seeds, compare, sweep)
     except PolicyError as error:
-        click.echo(str(error), err=True)
+        say_refusal(error)
         raise SystemExit(2) from error
     command = _command(scenario, policy, depth)
     if json_file is not None:
