@@ -295,7 +295,7 @@ def _fault(section: Section) -> Plan:
 def _flaps(section: Section | None) -> tuple[float, float] | None:
     if section is None:
         return None
-    on_s = section.need("on", duration, 20.0, "Write how long it is on: 20s.")
-    off_s = section.need("off", duration, 20.0, "Write how long it is off: 20s.")
+    on_s = section.need("down", duration, 20.0, "Write how long it lasts: 20s.")
+    off_s = section.need("up", duration, 20.0, "Write how long all is well: 20s.")
     section.close()
     return on_s, off_s
