@@ -151,6 +151,17 @@ def test_a_slow_request_that_fails_weighs_one_failure_in_all() -> None:
     assert breaker.state(0.0) is OPEN
 
 
+def test_a_slow_request_whose_answer_is_poor_weighs_no_less_for_it() -> None:
+    breaker = a_breaker(BY_RUN)
+    for _ in range(9):
+        breaker.failed(0.0, slow(breaker, 0.0), "a trickle", weight=0.25)
+    assert breaker.state(0.0) is CLOSED
+
+    slow(breaker, 0.0)
+
+    assert breaker.state(0.0) is OPEN
+
+
 def test_a_late_commit_does_not_end_a_run() -> None:
     breaker = a_breaker(BY_RUN)
     play(breaker, "xxxx")
@@ -274,6 +285,19 @@ def test_what_is_on_its_way_counts_among_those_of_which_half_must_fail() -> None
     bad(breaker, 0.0)
 
     assert breaker.cause == "6 of 12 failed: HTML"
+
+
+def test_what_is_on_its_way_makes_a_short_window_long_enough_to_judge() -> None:
+    breaker = a_breaker(BY_SHARE)
+    play(breaker, "." * 100, 0.0)
+    for _ in range(5):
+        breaker.sent()
+    play(breaker, "xxxx", 11.0)
+    assert breaker.state(11.0) is CLOSED
+
+    bad(breaker, 11.0)
+
+    assert breaker.cause == "5 of 10 failed: HTML"
 
 
 def test_less_than_half_failing_does_not_open() -> None:
@@ -709,6 +733,19 @@ def test_requests_of_before_the_opening_tell_nothing_new(news: str) -> None:
         tell(16.0, one)
     assert breaker.state(16.0) is CLOSED
     assert breaker.share(16.0) == 1.0
+
+
+def test_what_hung_before_the_opening_is_not_on_its_way_after_it() -> None:
+    breaker = a_breaker()
+    for _ in range(100):
+        breaker.sent()
+    play(breaker, "xxxxx")
+    play(breaker, "..", 1.0)
+    assert breaker.state(1.0) is RAMP
+
+    play(breaker, ".x.x.x.x.x", 1.0)
+
+    assert breaker.cause == "5 of 10 failed: HTML"
 
 
 def test_a_last_resort_that_hangs_does_not_fail_the_ramp() -> None:

@@ -30,6 +30,13 @@ def test_a_run_before_a_good_one_is_over() -> None:
         assert a_run(story).around(1) == 0.0
 
 
+def test_an_older_good_one_does_not_bring_back_what_a_newer_one_ended() -> None:
+    run = a_run("?x.")
+    run.tell(0, 0.0)
+
+    assert run.around(1) == 0.0
+
+
 def test_a_good_one_that_fails_after_all_ends_no_run() -> None:
     run = a_run("xx.x.x.")
     for number, weight in ((6, 2.0), (4, 4.0), (2, 7.0)):
