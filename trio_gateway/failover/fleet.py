@@ -124,6 +124,17 @@ class Fleet:
         speed = self.health(target, now).speed(kind, now)
         return speed.patience(written_limits(target, kind), now)
 
+    def is_untroubled(self, route: Route, now: float) -> bool:
+        """Whether nothing at all has been heard against a route's targets."""
+        for target in route.targets:
+            if self._opened_at and self.is_domain_suspect(target, now):
+                return False
+            if not self.health(target, now).is_untroubled(now):
+                return False
+            if self.account(target.account).disablement is not None:
+                return False
+        return True
+
     def are_well(self, route: Route, now: float) -> bool:
         """Whether nothing speaks against any of a route's targets."""
         return all(self.health(target, now).is_well(now) for target in route.targets)
@@ -385,6 +396,8 @@ class Fleet:
 
     @staticmethod
     def _is_last_resort(health: Health, now: float) -> bool:
+        if health.breaker.is_plain:
+            return False
         state = health.breaker.state(now)
         if state is BreakerState.PROBE:
             return not health.breaker.is_probe_free(now)

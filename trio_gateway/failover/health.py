@@ -59,22 +59,28 @@ class Speed:
     the target's.
     """
 
-    __slots__ = ("_patiences", "quantiles")
+    __slots__ = ("_latest", "_patiences", "quantiles")
 
     def __init__(self, now: float) -> None:
         self.quantiles = Quantiles(now)
+        # Whom was asked about last: nearly always the one who is asked about again.
+        self._latest: tuple[Patience, AdaptivePatience] | None = None
         self._patiences: dict[Patience, AdaptivePatience] = {}
 
     def patience(self, written: Patience, now: float) -> AdaptivePatience:
         """The limits in force where these are written."""
+        if self._latest is not None and self._latest[0] is written:
+            return self._latest[1]
         known = self._patiences.get(written)
         if known is None:
             known = AdaptivePatience(written, self.quantiles, now)
             self._patiences[written] = known
+        self._latest = (written, known)
         return known
 
     def keep(self, written: Container[Patience]) -> None:
         """Drop the limits that no policy writes any more, not what was measured."""
+        self._latest = None
         for gone in [limits for limits in self._patiences if limits not in written]:
             del self._patiences[gone]
 
@@ -139,9 +145,17 @@ class Health:
         disablement = self.disablement
         return disablement is not None and disablement.reason is Disabled.OPERATOR
 
+    def is_untroubled(self, now: float) -> bool:
+        """Whether nothing at all has been heard against it: a cheap `is_well`."""
+        return (
+            self.breaker.is_plain
+            and self.disablement is None
+            and not self.cooldown.is_active(now)
+        )
+
     def is_well(self, now: float) -> bool:
         """Whether nothing speaks against it."""
-        return (
+        return self.is_untroubled(now) or (
             self.breaker.state(now) is BreakerState.CLOSED
             and self.breaker.skip_share(now) == 0.0
             and not self.cooldown.is_active(now)
@@ -193,9 +207,12 @@ class Health:
         lease.is_open = True
         self.waiting.discard(lease)
         self.late_in_a_row = 0
-        before = self.breaker.state(now)
-        self.breaker.committed(now, lease.sent)
-        self._refill_on_ramp(before, now)
+        if self.breaker.is_plain:
+            self.breaker.committed(now, lease.sent)
+        else:
+            before = self.breaker.state(now)
+            self.breaker.committed(now, lease.sent)
+            self._refill_on_ramp(before, now)
         self.budget.succeeded()
         self.cooldown.succeeded(now)
         self.limiter.succeeded()
@@ -252,7 +269,7 @@ class Health:
 
     def _learn(self, kind: Kind, now: float) -> Quantiles:
         quantiles = self.speed(kind, now).quantiles
-        quantiles.is_frozen = (
+        quantiles.is_frozen = not self.breaker.is_plain and (
             self.breaker.state(now) is not BreakerState.CLOSED
             or self.breaker.skip_share(now) > _FREEZE_FROM
         )

@@ -31,6 +31,8 @@ def line_up(
 
     The dice are fetched only where there is something to roll for.
     """
+    if len(route.tiers) == len(route.targets) and fleet.is_untroubled(route, now):
+        return list(route.targets)
     well: list[tuple[Target, bool]] = []  # with whether it steps back behind the next
     cooling: list[tuple[float, Target]] = []
     open_: list[tuple[float, Target]] = []
