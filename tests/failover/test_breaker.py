@@ -748,6 +748,21 @@ def test_what_hung_before_the_opening_is_not_on_its_way_after_it() -> None:
     assert breaker.cause == "5 of 10 failed: HTML"
 
 
+def test_a_neutral_end_of_before_the_opening_is_not_taken_for_a_newer_ones() -> None:
+    breaker = a_breaker(BY_RUN)
+    play(breaker, "..")
+    old = breaker.sent()
+    play(breaker, "xxxxx")
+    play(breaker, "..", 1.0)
+    play(breaker, "xx", 1.0)
+    breaker.sent()
+
+    breaker.neutral(old)
+    play(breaker, "xxx", 1.0)
+
+    assert breaker.state(1.0) is RAMP
+
+
 def test_a_last_resort_that_hangs_does_not_fail_the_ramp() -> None:
     breaker = an_open()
     hung = breaker.sent()
