@@ -219,6 +219,19 @@ async def test_a_silent_target_costs_its_hard_limit_and_no_more(
     assert trio.current_time() - began == pytest.approx(0.3)
 
 
+async def test_an_error_whose_body_outlasts_the_limit_is_still_that_error(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    patience = Patience(soft_s=0.3, hard_s=0.3, is_hard_written=True)
+    route = a_route("ab", timeouts=with_timeouts(first_token=patience))
+    wrong = Script(status=400, steps=(Send(b"{"),), ending=Ending.HANG)
+
+    run = await a_run(route, a=[wrong], b=[a_stream()]).go()
+
+    assert run.record.attempts[0].failure is FailureClass.CLIENT_ERROR
+    assert len(run.upstream.calls) == 1
+
+
 async def test_a_slow_drip_of_comments_is_not_a_first_token(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -317,15 +317,23 @@ class Exchange:
         with scope:
             event = await self._open(dial)
         if event is None:
-            event = AttemptFailed(number, self._lateness(number))
+            event = AttemptFailed(number, self._lateness(dial))
         winner = self._opened.get(number)
         if winner is None or isinstance(winner.opening, ReadyAnswer):
             await self._close(number)  # nothing more is wanted of the upstream
         if self._running.pop(number, None) is not None:
             self._inbox.put(event)
 
-    def _lateness(self, number: int) -> Failure:
-        stream = self._streams.get(number)
+    def _lateness(self, dial: Dial) -> Failure:
+        """What its hard limit found an attempt doing."""
+        stream = self._streams.get(dial.attempt)
+        if stream is not None and not is_success(stream):
+            # Its head says what it is, though its body never came.
+            provider = provider_for(dial.target.account)
+            wall_now = self._relay.wall_clock()
+            return provider.read_error(
+                stream.status, stream.headers, b"", wall_now=wall_now
+            )
         late = "first token late" if self._request.is_stream else "answer late"
         status = None if stream is None else stream.status
         return Failure(FailureClass.TIMEOUT, late, status)

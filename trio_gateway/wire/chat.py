@@ -42,6 +42,8 @@ _INT_DIGITS_MAX: Final = 18
 _HUGE: Final = 10**_INT_DIGITS_MAX
 # So many wrong places are named; a list of a million wrong messages is one mistake.
 _ERRORS_NAMED_MAX: Final = 10
+# Beyond these, "and 1000 more" says as much as the number that took seconds to count.
+_ERRORS_COUNTED_MAX: Final = 1000
 # A request has a few dozen members. Each costs us more than its bytes, and a body of
 # nothing else would stop everybody's exchanges for many seconds.
 _MEMBERS_MAX: Final = 10_000
@@ -160,14 +162,14 @@ def _scan(raw: bytes) -> Iterator[tuple[_Member, object]]:
     try:
         at = _skip_space(text, 0)
         if not text.startswith("{", at):
-            _REQUEST_JSON.decode(text)  # where it is not even JSON, this says so
+            _LENIENT_JSON.decode(text)  # where it is not even JSON, this says so
             raise _unreadable("Input should be a valid dictionary")
         at = _skip_space(text, at + 1)
         is_more = not text.startswith("}", at)
         while is_more:
             name, at = _read_name(text, at)
             start = _skip_space(text, _expect(":", text, _skip_space(text, at)))
-            value, end = _REQUEST_JSON.raw_decode(text, start)
+            value, end = _read_value(text, start)
             if isinstance(value, str) and not value.isascii():
                 value = json.loads(raw[start:end].decode())
             yield _Member(name, start, end), value
@@ -219,13 +221,24 @@ def _refuse_constant(_: str) -> NoReturn:
     raise _NotANumberError
 
 
+def _read_value(text: str, at: int) -> tuple[object, int]:
+    try:
+        return _REQUEST_JSON.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer that Python would not read
+        return _LENIENT_JSON.raw_decode(text, at)
+
+
 def _read_int(digits: str) -> int:
     if len(digits) <= _INT_DIGITS_MAX:
         return int(digits)
     return -_HUGE if digits.startswith("-") else _HUGE
 
 
-_REQUEST_JSON: Final = json.JSONDecoder(
+_REQUEST_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+# A call for every integer is slow: millions of them would hold everybody up.
+_LENIENT_JSON: Final = json.JSONDecoder(
     parse_int=_read_int, parse_constant=_refuse_constant
 )
 
@@ -235,7 +248,8 @@ def _check(values: Mapping[str, object]) -> None:
     wrong = _wrong_types(values)
     named = tuple(islice(wrong, _ERRORS_NAMED_MAX))
     if named:
-        raise _unreadable(*named, unnamed=sum(1 for _ in wrong))
+        rest = islice(wrong, _ERRORS_COUNTED_MAX)
+        raise _unreadable(*named, unnamed=sum(1 for _ in rest))
     model = values.get("model")
     blank = {}
     if not isinstance(model, str) or not model.strip():
