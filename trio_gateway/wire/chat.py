@@ -42,8 +42,8 @@ _INT_DIGITS_MAX: Final = 18
 _HUGE: Final = 10**_INT_DIGITS_MAX
 # So many wrong places are named; a list of a million wrong messages is one mistake.
 _ERRORS_NAMED_MAX: Final = 10
-# Beyond these, "and 1000 more" says as much as the number that took seconds to count.
-_ERRORS_COUNTED_MAX: Final = 1000
+# Beyond these, "more than 1000" says as much as the number that took seconds to count.
+_ERRORS_COUNTED_MAX: Final = 990
 # A request has a few dozen members. Each costs us more than its bytes, and a body of
 # nothing else would stop everybody's exchanges for many seconds.
 _MEMBERS_MAX: Final = 10_000
@@ -248,7 +248,7 @@ def _check(values: Mapping[str, object]) -> None:
     wrong = _wrong_types(values)
     named = tuple(islice(wrong, _ERRORS_NAMED_MAX))
     if named:
-        rest = islice(wrong, _ERRORS_COUNTED_MAX)
+        rest = islice(wrong, _ERRORS_COUNTED_MAX + 1)
         raise _unreadable(*named, unnamed=sum(1 for _ in rest))
     model = values.get("model")
     blank = {}
@@ -284,8 +284,10 @@ def _unreadable(*errors: str, unnamed: int = 0) -> RequestError:
     named = "; ".join(errors)
     if unnamed:
         named += "; ..."
-    number = len(errors) + unnamed
+    number = len(errors) + min(unnamed, _ERRORS_COUNTED_MAX)
     count = "1 validation error" if number == 1 else f"{number} validation errors"
+    if unnamed > _ERRORS_COUNTED_MAX:
+        count = f"more than {count}"
     return RequestError(
         RequestErrorKind.UNREADABLE, {"error": f"{count} for LLMRequest: {named}"}
     )
