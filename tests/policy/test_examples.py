@@ -54,7 +54,7 @@ def example(name: str) -> Policy:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_loads_and_says_what_it_is_for(path: Path) -> None:
     assert example(path.name).routes
-    assert re.match(r"# \w.{20,}\n#\n", path.read_text())
+    assert re.match(r"# yaml-.*\n# \w.{20,}\n#\n", path.read_text())
     assert f"`{path.name}`" in REFERENCE
 
 

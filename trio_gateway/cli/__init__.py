@@ -11,6 +11,7 @@ from trio_gateway.cli.bench_engine import bench_engine
 from trio_gateway.cli.check import check
 from trio_gateway.cli.explain import explain
 from trio_gateway.cli.keys import keys
+from trio_gateway.cli.schema import schema
 from trio_gateway.cli.serve import serve
 from trio_gateway.cli.simulate import simulate
 from trio_gateway.cli.upstream import upstream
@@ -37,6 +38,7 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(check)
+main.add_command(schema)
 main.add_command(simulate)
 main.add_command(explain)
 main.add_command(upstream)

@@ -4,6 +4,7 @@ Each type turns what was written into what is meant, or says in our words why it
 """
 
 import json
+import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Final
 
@@ -148,36 +149,93 @@ def _secret_proxy(value: SecretStr) -> SecretStr:
     return value
 
 
-def _quantity_schema(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern})
+# What may stand in any text, in the words of JSON Schema.
+REFERENCE_PATTERN: Final = r"\$\{"
 
+_ONE_REFERENCE: Final = r"^\$\{[^{}]+\}$"
+_SHARE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?%?$"
+_DATE_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$"
+_BASE_URL_PATTERN: Final = r"^https?://[^/?#@\s][^?#@\s]*$"
+_PROXY_PATTERN: Final = r"^https?://[^?#\s]+$"
+_MOVERS: Final = sorted(
+    str(kind) for kind in FailureClass if kind not in FIXED_FAILURES
+)
+
+
+def _in_schema(title: str, pattern: str) -> WithJsonSchema:
+    """A text of a form, or with a reference in it. The title is what people call it."""
+    pattern = f"{pattern}|{REFERENCE_PATTERN}"
+    return WithJsonSchema({"title": title, "type": "string", "pattern": pattern})
+
+
+def _whole(form: re.Pattern[str]) -> str:
+    return f"^(?:{form.pattern})$"
+
+
+_REFERENCE_SCHEMA: Final = WithJsonSchema(
+    {"title": "one reference", "type": "string", "pattern": _ONE_REFERENCE}
+)
+_SHARE_SCHEMA: Final = WithJsonSchema(
+    {
+        "title": "share",
+        "anyOf": [
+            {"type": "string", "pattern": f"{_SHARE_PATTERN}|{REFERENCE_PATTERN}"},
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        ],
+    }
+)
+_MOVER_SCHEMA: Final = WithJsonSchema(
+    {
+        "title": "failure class or status code",
+        "anyOf": [
+            {"enum": _MOVERS},
+            {"type": "integer", "minimum": 300, "maximum": 599},
+        ],
+    }
+)
+_SWITCH_SCHEMA: Final = WithJsonSchema(
+    {"title": "on or off", "enum": ["on", "off", True, False]}
+)
 
 Duration = Annotated[
-    float, BeforeValidator(parse_duration), _quantity_schema(DURATION_PATTERN)
+    float, BeforeValidator(parse_duration), _in_schema("duration", DURATION_PATTERN)
 ]
-Size = Annotated[int, BeforeValidator(parse_size), _quantity_schema(SIZE_PATTERN)]
-Share = Annotated[
-    float, BeforeValidator(parse_share), WithJsonSchema({"type": ["string", "number"]})
-]
+Size = Annotated[int, BeforeValidator(parse_size), _in_schema("size", SIZE_PATTERN)]
+Share = Annotated[float, BeforeValidator(parse_share), _SHARE_SCHEMA]
 Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
-Label = Annotated[str, AfterValidator(texts.label)]
-ProviderName = Annotated[str, AfterValidator(texts.provider_name)]
-Slug = Annotated[str, AfterValidator(texts.slug)]
-HeaderName = Annotated[str, AfterValidator(texts.header_name)]
-Credential = Annotated[SecretStr, AfterValidator(_one_secret)]
-HeaderText = Annotated[SecretStr, AfterValidator(_secret_header)]
+Label = Annotated[str, AfterValidator(texts.label), _in_schema("text", r"^.{1,200}$")]
+ProviderName = Annotated[
+    str,
+    AfterValidator(texts.provider_name),
+    _in_schema("name", _whole(texts.PROVIDER_NAME)),
+]
+Slug = Annotated[
+    str, AfterValidator(texts.slug), _in_schema("slug", _whole(texts.SLUG))
+]
+HeaderName = Annotated[
+    str,
+    AfterValidator(texts.header_name),
+    _in_schema("header field", _whole(texts.HEADER_NAME)),
+]
+Credential = Annotated[SecretStr, AfterValidator(_one_secret), _REFERENCE_SCHEMA]
+HeaderText = Annotated[
+    SecretStr, AfterValidator(_secret_header), _in_schema("text", r"^[\x20-\x7e]+$")
+]
 Moment = Annotated[
-    datetime,
-    PlainValidator(_moment),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    datetime, PlainValidator(_moment), _in_schema("date or time", _DATE_PATTERN)
 ]
-Mover = Annotated[
-    FailureClass | int,
-    PlainValidator(_mover),
-    WithJsonSchema({"type": ["string", "integer"]}),
+Mover = Annotated[FailureClass | int, PlainValidator(_mover), _MOVER_SCHEMA]
+BaseUrl = Annotated[
+    str, AfterValidator(texts.base_url), _in_schema("address", _BASE_URL_PATTERN)
 ]
-BaseUrl = Annotated[str, AfterValidator(texts.base_url)]
-ProxyUrl = Annotated[SecretStr, AfterValidator(_secret_proxy)]
-Word = Annotated[str, AfterValidator(texts.token)]
-Sha256 = Annotated[str, AfterValidator(texts.sha256_hex)]
+ProxyUrl = Annotated[
+    SecretStr, AfterValidator(_secret_proxy), _in_schema("address", _PROXY_PATTERN)
+]
+Word = Annotated[
+    str, AfterValidator(texts.token), _in_schema("word", r"^[\x21-\x7e]+$")
+]
+Sha256 = Annotated[
+    str, AfterValidator(texts.sha256_hex), _in_schema("hash", _whole(texts.SHA256))
+]
 Overrides = Annotated[dict[str, JsonValue], AfterValidator(_overrides)]
+Switch = Annotated[bool, BeforeValidator(on_or_off), _SWITCH_SCHEMA]

@@ -38,11 +38,11 @@ from trio_gateway.policy.fields import (
     Share,
     Size,
     Slug,
+    Switch,
     Word,
     by_shape,
     hard_alone,
     off_is_a_word,
-    on_or_off,
 )
 from trio_gateway.policy.texts import TextError
 
@@ -234,7 +234,7 @@ class Settings(Section):
     retry: RetrySection | None = None
     fallback_on: Movers | None = None
     max_cost_multiplier: Annotated[float, Field(ge=1, le=10)] | None = None
-    overlap: Annotated[bool, BeforeValidator(on_or_off)] | None = None
+    overlap: Switch | None = None
     hedge: Hedge | None = None
     queue: QueueSection | None = None
 

@@ -9,15 +9,15 @@ from typing import Final
 from urllib.parse import urlsplit
 
 # Names of providers are parts of target ids, metric labels and addresses.
-_PROVIDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PROVIDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 # Slugs stand in the path of `/v1/models/{slug}`; slashes are usual in them.
-_SLUG: Final = re.compile(r"(?!.*//)[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,199}(?<!/)")
+SLUG: Final = re.compile(r"(?!.*//)[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,199}(?<!/)")
 
 # RFC 9110, 5.6.2: a token.
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
-_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
+SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 # Labels and model ids reach log lines and error bodies.
 LABEL_CHARS_MAX: Final = 200
@@ -53,7 +53,7 @@ class TextError(ValueError):
 
 def provider_name(text: str) -> str:
     """A provider's name: no slash, because a target's id is `provider/model`."""
-    if not _PROVIDER_NAME.fullmatch(text):
+    if not PROVIDER_NAME.fullmatch(text):
         raise TextError(
             "is not a name for a provider",
             "Use up to 64 letters, digits, dots, dashes and underscores.",
@@ -63,7 +63,7 @@ def provider_name(text: str) -> str:
 
 def slug(text: str) -> str:
     """A model's public name, in which slashes may stand."""
-    if not _SLUG.fullmatch(text):
+    if not SLUG.fullmatch(text):
         raise TextError(
             "is not a slug",
             "Use up to 200 letters, digits and . _ : @ + - with single slashes inside.",
@@ -113,7 +113,7 @@ def proxy_url(text: str) -> str:
 
 def header_name(text: str) -> str:
     """The name of a header field that an operator may add."""
-    if not _HEADER_NAME.fullmatch(text):
+    if not HEADER_NAME.fullmatch(text):
         remedy = "Use letters, digits and dashes."
         raise TextError("is not the name of a header field", remedy)
     if text.lower() in OUR_HEADERS:
@@ -139,7 +139,7 @@ def token(text: str) -> str:
 
 def sha256_hex(text: str) -> str:
     """A SHA-256 digest in hexadecimal digits."""
-    if not _SHA256.fullmatch(text):
+    if not SHA256.fullmatch(text):
         remedy = "Write the 64 hexadecimal digits that `trio-gateway keys new` prints."
         raise TextError("is not a SHA-256 hash", remedy)
     return text

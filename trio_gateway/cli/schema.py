@@ -1,0 +1,25 @@
+"""`trio-gateway schema`: the format of our files, for editors."""
+
+import json
+
+import click
+
+from trio_gateway.policy.schema import policy_schema
+
+
+@click.command()
+@click.argument("of", type=click.Choice(["policy"]), default="policy")
+def schema(of: str) -> None:
+    """Print the JSON Schema (2020-12) of policy files.
+
+    Editors complete and explain keys by it. With a YAML language server, write the
+    schema beside the policy, and name it in the policy's first line:
+    # yaml-language-server: $schema=policy.schema.json
+
+    \b
+    Examples:
+      trio-gateway schema > policy.schema.json
+      trio-gateway schema policy | less
+    """  # noqa: D301 - click's mark of lines to be kept is the character itself
+    made = {"policy": policy_schema}[of]()
+    click.echo(json.dumps(made, indent=2, ensure_ascii=False))
