@@ -77,6 +77,18 @@ def test_a_chunk_is_what_a_long_stream_takes_beyond_a_short_one() -> None:
     assert round(figure.best, 6) == 100.0  # microseconds: 4.9 ms by 49
 
 
+def test_of_rates_the_highest_is_the_best() -> None:
+    fast, slow = sample(0.1), sample(0.1)
+    slow.seconds = 2.0
+
+    figure = report.quantity(
+        results(product={"requests": [slow, fast]}), "product", "rate"
+    )
+
+    assert figure is not None
+    assert (figure.best, figure.spread) == (1000.0, 2.0)
+
+
 def test_added_latency_is_beyond_the_direct_way() -> None:
     found = results(
         product={"alone": [sample(1.0, p50_ms=0.75)]},

@@ -72,7 +72,7 @@ def quantity(results: Results, system: str, name: str) -> Figure | None:
             return _latency_ms(results, system, "open-loop", name.rpartition("-")[2])
         case "rate":
             samples = results.of(system, "requests")
-            return Figure.of(s.answers / s.seconds for s in samples)
+            return Figure.of((s.answers / s.seconds for s in samples), best=max)
         case "open-streams":
             return Figure.of(map(_held_mb, results.of(system, name)))
         case _:

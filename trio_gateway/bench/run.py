@@ -86,20 +86,25 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One quantity in all rounds. The least is the least disturbed."""
+    """One quantity in all rounds. The best is the least disturbed."""
 
     best: float
     median: float
     spread: float  # the largest by the least
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> "Figure | None":
+    def of(
+        cls,
+        values: Iterable[float | None],
+        *,
+        best: Callable[[Iterable[float]], float] = min,
+    ) -> "Figure | None":
         """The figure of the values that are known; None if none is."""
         known = sorted(value for value in values if value is not None)
         if not known:
             return None
         spread = known[-1] / known[0] if known[0] > 0 else float("inf")
-        return cls(known[0], median(known), spread)
+        return cls(best(known), median(known), spread)
 
 
 OnProgress = Callable[[str], None]

@@ -29,7 +29,7 @@ DIRECT: Final = "direct"
 # Starting Python and reading a policy takes a second on a busy machine.
 _START_S: Final = 30.0
 # What a client may take beyond its seconds: its start, its patience, its checks.
-_CLIENT_S: Final = 90.0
+_CLIENT_S: Final = 180.0
 # From SIGTERM to SIGKILL: the product tells balancers for a second, then drains.
 _END_S: Final = 10.0
 # Connections that may wait to be accepted, for sockets that are opened here.
