@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.console import Console
@@ -27,6 +28,7 @@ from trio_gateway.chaos.scenarios.texts import (
     sweep_text,
 )
 from trio_gateway.cli.refusal import say_refusal
+from trio_gateway.cli.simulate_wire import run_wire
 from trio_gateway.policy.document import Document
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy
@@ -183,7 +185,7 @@ def _decisions(
     return run_decisions(scenario, policy, seed=seed, label=label, on_progress=tell)
 
 
-DEPTHS: dict[str, Depth] = {"decisions": _decisions}
+DEPTHS: Final[dict[str, Depth]] = {"decisions": _decisions, "wire": run_wire}
 
 
 @contextmanager
