@@ -13,11 +13,11 @@ from typing import Final
 from trio_gateway.policy.document import Document, KeyPath, read_document
 from trio_gateway.policy.load import policy_from, read_sources
 from trio_gateway.policy.merge import merge
-from trio_gateway.policy.problems import PolicyError, Problem, Source
+from trio_gateway.policy.problems import PolicyError, Problem
 from trio_gateway.policy.route import Policy
 
 _REVISION_CHARS: Final = 12
-_FILE_REFERENCE: Final = re.compile(rb"(?<!\$)\$\{file:[^{}]*\}")
+_FILE_REFERENCE: Final = re.compile(r"(?<!\$)\$\{file:[^{}]*\}")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -44,7 +44,7 @@ def read_policy_document(source: Path | Document) -> Document:
         return source
     documents: list[Document] = []
     problems: list[Problem] = []
-    for file, content in map(_without_files, read_sources(source)):
+    for file, content in read_sources(source):
         document, found = read_document(file, content)
         problems += found
         if document is not None:
@@ -57,12 +57,6 @@ def read_policy_document(source: Path | Document) -> Document:
     return merged
 
 
-def _without_files(source: Source) -> Source:
-    """A secret's file need not exist here."""
-    file, content = source
-    return file, _FILE_REFERENCE.sub(b"${FILE}", content)
-
-
 def make_policy(document: Document) -> Policy:
     """Make the policy that a document describes.
 
@@ -70,9 +64,26 @@ def make_policy(document: Document) -> Policy:
         PolicyError: everything that is wrong with it.
     """
     revision = hashlib.sha256(repr(document.value).encode()).hexdigest()
+    value = _without_files(document.value)
+    assert isinstance(value, Mapping)
     return policy_from(
-        document, environ=Placeholders(), revision=revision[:_REVISION_CHARS]
+        Document(value, document.places),
+        environ=Placeholders(),
+        revision=revision[:_REVISION_CHARS],
     )
+
+
+def _without_files(value: object) -> object:
+    """A secret's file need not exist here."""
+    match value:
+        case dict():
+            return {key: _without_files(inner) for key, inner in value.items()}
+        case list():
+            return [_without_files(inner) for inner in value]
+        case str():
+            return _FILE_REFERENCE.sub("${FILE}", value)
+        case _:
+            return value
 
 
 def changed(document: Document, key: str, written: str) -> Document:
