@@ -231,6 +231,19 @@ class Fleet:
         """What speaks against dialling a target now; None if nothing does."""
         health = self.health(target, now)
         account = self.account(target.account)
+        if account.disablement is not None or not health.is_untroubled(now):
+            denied = self._what_troubles(route, health, is_first=is_first, now=now)
+            if denied is not None:
+                return denied
+        if not (health.limiter.has_room(now) and account.limiter.has_room(now)):
+            return Denied.FULL
+        line = self._lines.get(target.id)
+        return Denied.FULL if line else None
+
+    def _what_troubles(
+        self, route: Route, health: Health, *, is_first: bool, now: float
+    ) -> Denied | None:
+        account = self.account(health.target.account)
         if health.is_disabled(now) or account.is_disabled(now):
             return Denied.DISABLED
         if health.cooldown.is_active(now):
@@ -241,10 +254,7 @@ class Fleet:
             panic = self.budgets(route).panic
             if panic.live >= panic.limit(now):
                 return Denied.UNWELL
-        if not (health.limiter.has_room(now) and account.limiter.has_room(now)):
-            return Denied.FULL
-        line = self._lines.get(target.id)
-        return Denied.FULL if line else None
+        return None
 
     def dial(
         self,
@@ -259,7 +269,9 @@ class Fleet:
         """Take a lease; only where `why_not` had nothing to say, or a slot is kept."""
         health = self.health(target, now)
         is_panic = False
-        if health.breaker.is_probe_free(now):
+        if health.breaker.is_plain:
+            sent = health.breaker.sent()
+        elif health.breaker.is_probe_free(now):
             sent = health.breaker.take_probe(now)
         else:
             is_panic = self._is_last_resort(health, now)
@@ -491,7 +503,7 @@ class Fleet:
         self.account(target.account).disablement = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KnownLimits:
     """`deadlines.Limits`, as the fleet knows them now."""
 
