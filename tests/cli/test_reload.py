@@ -17,9 +17,10 @@ from trio.testing import MockClock
 from tests.factories import KEY
 from tests.relay.driver import a_body
 from tests.web.house import House, a_house
-from trio_gateway.cli.reload import POLL_S, REPORT_LINES_MAX, SETTLE_S, Reloader
+from trio_gateway.cli.reload import POLL_S, SETTLE_S, Reloader
 from trio_gateway.cli.watch import WatchedFiles
 from trio_gateway.policy.load import load_policy
+from trio_gateway.policy.problems import PROBLEMS_SHOWN_MAX
 from trio_gateway.policy.route import Account, Policy
 from trio_gateway.web.gateway import PolicyNews, Refusal
 
@@ -261,8 +262,8 @@ async def test_a_report_without_end_is_cut_short(
 
     (refusal,) = served.told.said
     assert isinstance(refusal, Refusal)
-    assert len(refusal.report) == REPORT_LINES_MAX + 1
-    assert refusal.report[-1].endswith("lines more")
+    assert len(refusal.report) == PROBLEMS_SHOWN_MAX + 1
+    assert refusal.report[-1].endswith(" more")
 
 
 class LoaderError(Exception):

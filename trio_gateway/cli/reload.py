@@ -30,9 +30,6 @@ SETTLE_S: Final = 0.5
 # Files that never come to rest are read all the same: reading finds out what is wrong.
 SETTLE_MAX_S: Final = 5.0
 
-# A file that is no policy at all has a problem in every line.
-REPORT_LINES_MAX: Final = 200
-
 Retain = Callable[[Iterable[Account]], Awaitable[None]]
 """Drops the connections to all other accounts."""
 
@@ -117,7 +114,7 @@ class Reloader:
         try:
             return seen, self.load()
         except PolicyError as error:
-            return seen, Refusal(at, _lines(error))
+            return seen, Refusal(at, tuple(str(error).splitlines()))
         except Exception:  # noqa: BLE001 - our bug, and no reason to stop serving
             _log.exception("the policy could not be judged")
             return seen, Refusal(at, ("it could not be judged: see the log",))
@@ -151,11 +148,3 @@ class Reloader:
         )
         self.gateway.metrics.policy_files_read("refused", are_refused=True)
         self.on_refused(refusal)
-
-
-def _lines(error: PolicyError) -> tuple[str, ...]:
-    lines = str(error).splitlines()
-    if len(lines) > REPORT_LINES_MAX:
-        more = len(lines) - REPORT_LINES_MAX
-        lines[REPORT_LINES_MAX:] = [f"and {more} lines more"]
-    return tuple(lines)
