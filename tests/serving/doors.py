@@ -1,7 +1,7 @@
-"""The same app behind our server and behind the stock one, on real sockets.
+"""The same app behind our servers and behind the stock one, on real sockets.
 
 A hardening is only worth its code while the stock server lacks it, so the tests ask
-both, and say what each does.
+each, and say what it does.
 """
 
 import gc
@@ -10,17 +10,23 @@ import struct
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import hypercorn.trio
+import pytest
 import trio
 import trio.testing
 from hypercorn.config import Config
 
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.process import Drain, Shutdown, Site, serve
+from trio_gateway.serving.server import ServerKind
 
-Kind = Literal["ours", "stock"]
+# The fast loop sees departures by its watch, or by reading ahead where there is none.
+Kind = Literal["fast", "fast, read ahead", "hypercorn", "stock"]
+
+OURS: Final = ("fast", "fast, read ahead", "hypercorn")
+KINDS: Final = (*OURS, "stock")
 
 # Real seconds after which a test is stuck, not slow.
 STUCK_S = 60.0
@@ -33,14 +39,17 @@ async def visit_server(
     *,
     limits: Limits | None = None,
     drain_s: float = 0.2,
+    stuck_s: float = STUCK_S,
 ) -> set[str]:
     """Serve while `visit(port)` runs; return the exceptions that ended the server."""
     shutdown = Shutdown()
-    if kind == "ours":
-        sites = [Site(app, ["127.0.0.1:0"], limits)]
+    if kind != "stock":
+        door = await Door.open(is_plain=kind == "fast, read ahead")
+        server = get_args(ServerKind)[kind == "hypercorn"]
+        sites = [Site(app, [door], limits, server=server)]
         drain = Drain(limit_s=drain_s)
         start = partial(serve, sites, shutdown=shutdown, drain=drain)
-        return await _visit(start, shutdown, visit)
+        return await _visit(start, shutdown, lambda _: visit(door.port), stuck_s)
 
     config = Config()
     config.bind = ["127.0.0.1:0"]
@@ -52,23 +61,55 @@ async def visit_server(
     with warnings.catch_warnings():
         # It also forgets to close what it is interrupted in.
         warnings.simplefilter("ignore", ResourceWarning)
-        deaths = await _visit(start, shutdown, visit)
+        deaths = await _visit(
+            start,
+            shutdown,
+            lambda address: visit(int(address.rsplit(":", 1)[1])),
+            stuck_s,
+        )
         gc.collect()
     return deaths
+
+
+def each(name: str, *, ours: object, stock: object) -> pytest.MarkDecorator:
+    """Run a test over all servers, with what is to be expected of each."""
+    expected = [(kind, ours) for kind in OURS]
+    return pytest.mark.parametrize(("kind", name), [*expected, ("stock", stock)])
+
+
+class Door(trio.abc.Listener[trio.abc.Stream]):
+    """A listening socket, whose connections can be made plain streams of bytes."""
+
+    def __init__(self, listener: trio.SocketListener, *, is_plain: bool) -> None:
+        self._listener = listener
+        self._is_plain = is_plain
+        self.port: int = listener.socket.getsockname()[1]
+
+    @classmethod
+    async def open(cls, *, is_plain: bool) -> "Door":
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        return cls(listener, is_plain=is_plain)
+
+    async def accept(self) -> trio.abc.Stream:
+        stream = await self._listener.accept()
+        return trio.StapledStream(stream, stream) if self._is_plain else stream
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
 
 
 async def _visit(
     start: Callable[..., Awaitable[None]],
     shutdown: Shutdown,
-    visit: Callable[[int], Awaitable[None]],
+    visit: Callable[[str], Awaitable[None]],
+    stuck_s: float,
 ) -> set[str]:
     try:
-        with trio.fail_after(STUCK_S):
+        with trio.fail_after(stuck_s):
             async with trio.open_nursery() as nursery:
                 addresses = await nursery.start(start)
                 await trio.testing.wait_all_tasks_blocked()
-                address = str(addresses[0]).strip("(),'")
-                await visit(int(address.rsplit(":", 1)[1]))
+                await visit(str(addresses[0]))
                 shutdown.request()
     except ExceptionGroup as group:
         if group.subgroup((AssertionError, trio.TooSlowError)):

@@ -1,18 +1,20 @@
 """A whole serving process, to be signalled; prints its address, then its steps.
 
-Usage: python -m tests.serving.program DRAIN_S [FILES_MAX]
+Usage: python -m tests.serving.program KIND DRAIN_S [FILES_MAX]
 """
 
 import logging
 import resource
 import sys
 from functools import partial
+from typing import get_args
 
 import trio
 
 from tests.serving.toy import Toy
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.process import Drain, Site, run
+from trio_gateway.serving.server import ServerKind
 
 
 def say(*words: object) -> None:
@@ -31,20 +33,21 @@ async def report_cpu() -> None:
 
 def main() -> int:
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    kind = get_args(ServerKind)[sys.argv[1] == "hypercorn"]
     limits = None
-    if len(sys.argv) > 2:
-        files_max = int(sys.argv[2])
+    if len(sys.argv) > 3:
+        files_max = int(sys.argv[3])
         resource.setrlimit(resource.RLIMIT_NOFILE, (files_max // 2, files_max))
         limits = Limits(connections_max=10_000)
     drain = Drain(
-        limit_s=float(sys.argv[1]),
+        limit_s=float(sys.argv[2]),
         on_start=partial(say, "start"),
         on_deadline=partial(say, "deadline"),
     )
     return trio.run(
         partial(
             run,
-            [Site(Toy(), ["127.0.0.1:0"], limits)],
+            [Site(Toy(), ["127.0.0.1:0"], limits, server=kind)],
             drain=drain,
             background=[report_cpu] if limits else [],
             on_listening=lambda addresses: say(addresses[0][0]),

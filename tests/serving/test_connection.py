@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from tests.serving.toy import Toy, request
+from tests.serving.toy import Receive, Send, Toy, begin, part, request
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.server import Server, serve_stream
+from trio_gateway.serving.server import Server, ServerKind, serve_stream
 
 # Virtual seconds, longer than any test's story.
 HANGS_S = 5000
@@ -18,13 +19,18 @@ Visit = Callable[[trio.abc.HalfCloseableStream], Awaitable[None]]
 
 
 async def visit(
-    app: Toy, client: Visit, *, limits: Limits | None = None, lockstep: bool = False
+    kind: ServerKind,
+    app: Toy,
+    client: Visit,
+    *,
+    limits: Limits | None = None,
+    lockstep: bool = False,
 ) -> None:
     pair = lockstep_stream_pair if lockstep else memory_stream_pair
     ours, theirs = pair()
     with trio.fail_after(HANGS_S):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_stream, app, theirs, limits)
+            nursery.start_soon(partial(serve_stream, app, theirs, limits, kind=kind))
             await client(ours)
             await ours.aclose()
 
@@ -33,7 +39,9 @@ async def read_to_end(stream: trio.abc.ReceiveStream) -> bytes:
     return b"".join([data async for data in stream])
 
 
-async def exchange(app: Toy, sent: bytes, *, limits: Limits | None = None) -> bytes:
+async def exchange(
+    kind: ServerKind, app: Toy, sent: bytes, *, limits: Limits | None = None
+) -> bytes:
     """What a client receives that sends this and then waits for the end."""
     received = b""
 
@@ -42,7 +50,7 @@ async def exchange(app: Toy, sent: bytes, *, limits: Limits | None = None) -> by
         await stream.send_all(sent)
         received = await read_to_end(stream)
 
-    await visit(app, client, limits=limits)
+    await visit(kind, app, client, limits=limits)
     return received
 
 
@@ -50,9 +58,10 @@ CLOSE = "connection: close"
 
 
 async def test_a_request_is_answered_without_the_servers_name(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
-    got = await exchange(Toy(), request("/hi", CLOSE))
+    got = await exchange(kind, Toy(), request("/hi", CLOSE))
     assert got.startswith(b"HTTP/1.1 200 \r\n")
     assert got.endswith(b"\r\n\r\nhi")
     assert b"\r\ndate: " in got
@@ -60,64 +69,76 @@ async def test_a_request_is_answered_without_the_servers_name(
 
 
 async def test_without_a_date_an_answer_does_not_depend_on_the_clock(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
-    got = await exchange(Toy(), request("/hi", CLOSE), limits=Limits(sends_date=False))
+    got = await exchange(
+        kind, Toy(), request("/hi", CLOSE), limits=Limits(sends_date=False)
+    )
     assert b"date" not in got
 
 
 async def test_pipelined_requests_are_answered_in_order(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
-    got = await exchange(app, request("/slow") + request("/hi") + request("/", CLOSE))
+    got = await exchange(
+        kind, app, request("/slow") + request("/hi") + request("/", CLOSE)
+    )
     assert got.count(b"HTTP/1.1 200") == 3
     assert got.index(b"slow") < got.index(b"hi") < got.index(b"root")
 
 
 async def test_http_1_0_gets_an_unchunked_body_and_the_end(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
-    got = await exchange(Toy(), b"GET /three HTTP/1.0\r\n\r\n")
+    got = await exchange(kind, Toy(), b"GET /three HTTP/1.0\r\n\r\n")
     assert b"chunked" not in got
     assert got.endswith(b"\r\n\r\nxxx")
 
 
-async def test_head_has_the_length_and_no_body(autojump_clock: MockClock) -> None:
-    got = await exchange(Toy(), request("/hi", CLOSE, method="HEAD"))
+async def test_head_has_the_length_and_no_body(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    got = await exchange(kind, Toy(), request("/hi", CLOSE, method="HEAD"))
     assert b"content-length: 2\r\n" in got
     assert got.endswith(b"\r\n\r\n")
 
 
 async def test_options_of_the_whole_server_reaches_the_app(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
-    got = await exchange(app, request("*", CLOSE, method="OPTIONS"))
+    got = await exchange(kind, app, request("*", CLOSE, method="OPTIONS"))
     assert got.startswith(b"HTTP/1.1 200")
     assert app.seen == ["OPTIONS *"]
 
 
 async def test_an_unfinished_answer_ends_without_its_last_chunk(
-    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    caplog: pytest.LogCaptureFixture, kind: ServerKind, autojump_clock: MockClock
 ) -> None:
-    got = await exchange(Toy(), request("/cut"))
+    got = await exchange(kind, Toy(), request("/cut"))
     assert got.endswith(b"4\r\nhalf\r\n")
     assert not caplog.records
 
 
 async def test_a_bug_after_the_start_is_cut_too_and_logged_without_its_text(
-    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    caplog: pytest.LogCaptureFixture, kind: ServerKind, autojump_clock: MockClock
 ) -> None:
-    got = await exchange(Toy(), request("/late_bug"))
+    got = await exchange(kind, Toy(), request("/late_bug"))
     assert got.endswith(b"4\r\nhalf\r\n")
     (record,) = caplog.records
     assert "app_failed error=KeyError at=" in record.getMessage()
     assert "secret" not in caplog.text
 
 
-async def test_a_bug_before_the_start_is_a_500(autojump_clock: MockClock) -> None:
-    got = await exchange(Toy(), request("/bug"))
+async def test_a_bug_before_the_start_is_a_500(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    got = await exchange(kind, Toy(), request("/bug"))
     assert got.startswith(b"HTTP/1.1 500")
 
 
@@ -138,6 +159,7 @@ async def test_failures_are_logged_only_so_many_times(
 
 
 async def test_a_slow_head_is_refused_after_its_limit(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     async def client(stream: trio.abc.HalfCloseableStream) -> None:
@@ -147,12 +169,13 @@ async def test_a_slow_head_is_refused_after_its_limit(
             await trio.sleep(0.9)
         assert (await read_to_end(stream)).startswith(b"HTTP/1.1 408")
 
-    await visit(Toy(), client)
+    await visit(kind, Toy(), client)
     # 60 s of silence, then 10 s since the first byte.
     assert trio.current_time() == pytest.approx(70)
 
 
 async def test_an_idle_connection_is_closed_after_its_limit_without_a_word(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
@@ -161,11 +184,13 @@ async def test_an_idle_connection_is_closed_after_its_limit_without_a_word(
         await stream.send_all(request("/framework"))
         assert (await read_to_end(stream)).endswith(b"hi")
 
-    await visit(app, client)
+    await visit(kind, app, client)
     assert trio.current_time() == pytest.approx(75)
 
 
-async def test_a_long_answer_is_no_idleness(autojump_clock: MockClock) -> None:
+async def test_a_long_answer_is_no_idleness(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
     app = Toy()
 
     async def client(stream: trio.abc.HalfCloseableStream) -> None:
@@ -173,11 +198,12 @@ async def test_a_long_answer_is_no_idleness(autojump_clock: MockClock) -> None:
         await trio.sleep(1000)
         assert app.seen == ["GET /wait"]
 
-    await visit(app, client)
+    await visit(kind, app, client)
     assert app.seen == ["GET /wait", "disconnect"]
 
 
 async def test_a_stalled_client_is_cut_at_the_stall_limit(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
@@ -186,12 +212,13 @@ async def test_a_stalled_client_is_cut_at_the_stall_limit(
         await stream.send_all(request("/flood"))
         await app.ended.wait()
 
-    await visit(app, client, lockstep=True)
+    await visit(kind, app, client, lockstep=True)
     assert "disconnect" in app.seen
     assert trio.current_time() == pytest.approx(30)
 
 
 async def test_a_slow_client_with_headway_is_not_stalled(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
@@ -203,73 +230,77 @@ async def test_a_slow_client_with_headway_is_not_stalled(
             assert await stream.receive_some(16 * 1024)
         assert not app.ended.is_set()
 
-    await visit(app, client, lockstep=True)
+    await visit(kind, app, client, lockstep=True)
 
 
 async def test_the_apps_own_deadline_ends_a_blocked_send_at_once(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
 
     async def client(stream: trio.abc.HalfCloseableStream) -> None:
         await stream.send_all(request("/deadline"))
-        while not (await stream.receive_some()).endswith(b"\r\n\r\n"):
+        while b"\r\n\r\n" not in await stream.receive_some():
             pass
         await app.ended.wait()
         assert trio.current_time() == pytest.approx(0.5)
         assert b"x" * 65536 not in await read_to_end(stream)
 
-    await visit(app, client, lockstep=True)
+    await visit(kind, app, client, lockstep=True)
     assert app.seen[-1] == "deadline"
 
 
 async def test_after_a_cancelled_send_nothing_more_is_sent(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
 
-    async def at_resume(receive: object, send: Callable[..., Awaitable[None]]) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+    async def at_resume(receive: Receive, send: Send) -> None:
+        await begin(send)
+        await part(send, b"first")
         with trio.move_on_after(1):
-            await send(
-                {"type": "http.response.body", "body": b"a" * 99, "more_body": True}
-            )
-        await send({"type": "http.response.body", "body": b"resumed"})
+            await part(send, b"a" * 99)
+        await part(send, b"resumed", more=False)
 
     app.at_resume = at_resume  # type: ignore[attr-defined]
 
     async def client(stream: trio.abc.HalfCloseableStream) -> None:
         await stream.send_all(request("/resume"))
-        while not (await stream.receive_some()).endswith(b"\r\n\r\n"):
+        while b"first" not in await stream.receive_some():
             pass
         await trio.sleep(2)
         assert b"resumed" not in await read_to_end(stream)
 
-    await visit(app, client, lockstep=True)
+    await visit(kind, app, client, lockstep=True)
 
 
 # Departures.
 
 
 @pytest.mark.parametrize("extra", [b"", b"\r\n", request("/hi"), b"\r\n" * 1000])
-@pytest.mark.parametrize("kind", ["HTTP/1.1", "HTTP/1.0", "HTTP/1.1\r\n" + CLOSE])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0", "HTTP/1.1\r\n" + CLOSE])
 async def test_a_half_close_is_seen_at_once_behind_any_bytes(
-    kind: str, extra: bytes, autojump_clock: MockClock
+    version: str, extra: bytes, kind: ServerKind, autojump_clock: MockClock
 ) -> None:
     app = Toy()
 
     async def client(stream: trio.abc.HalfCloseableStream) -> None:
-        await stream.send_all(f"GET /wait {kind}\r\nhost: x\r\n\r\n".encode() + extra)
+        await stream.send_all(
+            f"GET /wait {version}\r\nhost: x\r\n\r\n".encode() + extra
+        )
         await trio.sleep(5)
         await stream.send_eof()
         assert await read_to_end(stream) == b""
 
-    await visit(app, client)
+    await visit(kind, app, client)
     assert app.seen == ["GET /wait", "disconnect"]
     assert trio.current_time() == pytest.approx(5)
 
 
 async def test_a_departure_overtakes_a_body_that_was_not_read(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
@@ -280,11 +311,12 @@ async def test_a_departure_overtakes_a_body_that_was_not_read(
         await app.started.wait()
         await trio.testing.wait_all_tasks_blocked()
 
-    await visit(app, client)
+    await visit(kind, app, client)
     assert app.seen == ["POST /wait", "disconnect"]
 
 
 async def test_a_client_that_pipelines_without_end_is_dropped(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
@@ -294,15 +326,16 @@ async def test_a_client_that_pipelines_without_end_is_dropped(
         await stream.send_all(request("/hi") * 20_000)
         assert await read_to_end(stream) == b""
 
-    await visit(app, client)
+    await visit(kind, app, client)
     assert app.seen == ["GET /wait", "disconnect"]
 
 
 async def test_an_app_that_takes_a_large_body_gets_all_of_it(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     body = b"x" * 3_000_000
-    got = await exchange(Toy(), request("/echo", CLOSE, method="POST", body=body))
+    got = await exchange(kind, Toy(), request("/echo", CLOSE, method="POST", body=body))
     assert got.endswith(b"\r\n\r\n3000000")
 
 
@@ -313,6 +346,7 @@ async def test_an_app_that_takes_a_large_body_gets_all_of_it(
     ("sent", "status"),
     [
         (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET /w\xc3\xa9 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
@@ -320,6 +354,12 @@ async def test_an_app_that_takes_a_large_body_gets_all_of_it(
         (request("/echo", "content-length: 5", "transfer-encoding: chunked"), 400),
         (request("/echo", "content-length: 5", "content-length: 6"), 400),
         (request("/echo", "transfer-encoding: gzip, chunked"), 501),
+        (request("/hi", "x: a\r\n folded"), 400),
+        (request("/hi", "x: a\nb: c"), 400),
+        (request("/hi", "x : a"), 400),
+        (request("/hi", "x: a\x00b"), 400),
+        (request("/hi", "x: a\rb"), 400),
+        (request("/hi").replace(b"\r\n", b"\n"), 400),
         (b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (request("/hi", *(f"x{n}: y" for n in range(200))), 431),
         (request("/hi", "x: " + "y" * 65536), 431),
@@ -328,10 +368,10 @@ async def test_an_app_that_takes_a_large_body_gets_all_of_it(
     ],
 )
 async def test_what_a_gateway_must_not_accept_is_refused_and_closed(
-    sent: bytes, status: int, autojump_clock: MockClock
+    sent: bytes, status: int, kind: ServerKind, autojump_clock: MockClock
 ) -> None:
     app = Toy()
-    got = await exchange(app, sent)
+    got = await exchange(kind, app, sent)
     assert got.startswith(b"HTTP/1.1 %d " % status)
     assert b"connection: close" in got.lower()
     assert b'{"error":{"code":"' in got
@@ -341,9 +381,9 @@ async def test_what_a_gateway_must_not_accept_is_refused_and_closed(
 
 @pytest.mark.parametrize("fields", [("x: " + "y" * 60_000,), ("x: y",) * 120])
 async def test_a_large_head_within_the_limits_passes(
-    fields: tuple[str, ...], autojump_clock: MockClock
+    fields: tuple[str, ...], kind: ServerKind, autojump_clock: MockClock
 ) -> None:
-    got = await exchange(Toy(), request("/hi", CLOSE, *fields))
+    got = await exchange(kind, Toy(), request("/hi", CLOSE, *fields))
     assert got.startswith(b"HTTP/1.1 200")
 
 
@@ -360,17 +400,19 @@ async def test_a_large_head_within_the_limits_passes(
     ],
 )
 async def test_an_offered_upgrade_is_ignored(
-    fields: tuple[str, ...], autojump_clock: MockClock
+    fields: tuple[str, ...], kind: ServerKind, autojump_clock: MockClock
 ) -> None:
-    got = await exchange(Toy(), request("/hi", *fields) + request("/", CLOSE))
+    got = await exchange(kind, Toy(), request("/hi", *fields) + request("/", CLOSE))
     assert got.startswith(b"HTTP/1.1 200")
     assert got.endswith(b"root")
 
 
 async def test_a_stray_line_break_between_requests_is_ignored(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     got = await exchange(
+        kind,
         Toy(),
         request("/echo", method="POST", body=b"12")
         + b"\r\n\r\n"
@@ -380,11 +422,12 @@ async def test_a_stray_line_break_between_requests_is_ignored(
 
 
 async def test_a_broken_chunk_is_a_400_and_the_apps_disconnect(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
     got = await exchange(
-        app, request("/wait", "transfer-encoding: chunked") + b"zz\r\n"
+        kind, app, request("/wait", "transfer-encoding: chunked") + b"zz\r\n"
     )
     assert got.startswith(b"HTTP/1.1 400")
     assert app.seen[-1] == "disconnect"
@@ -394,6 +437,7 @@ async def test_a_broken_chunk_is_a_400_and_the_apps_disconnect(
 
 
 async def test_a_body_is_asked_for_only_when_the_app_wants_it(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     head = request(
@@ -406,37 +450,107 @@ async def test_a_body_is_asked_for_only_when_the_app_wants_it(
         await stream.send_all(b"12")
         assert (await read_to_end(stream)).endswith(b"\r\n\r\n2")
 
-    await visit(Toy(), client)
+    await visit(kind, Toy(), client)
 
 
 async def test_an_early_answer_comes_without_100_and_closes(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     head = request("/early", "expect: 100-continue", "content-length: 2", method="POST")
-    got = await exchange(Toy(), head)
+    got = await exchange(kind, Toy(), head)
     assert got.startswith(b"HTTP/1.1 413")
 
 
 async def test_a_body_that_the_app_left_unread_is_never_taken_for_a_request(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
     smuggled = request("/hi") * 3000
     got = await exchange(
-        app, request("/early", method="POST", body=b"x" * 9 + smuggled)
+        kind, app, request("/early", method="POST", body=b"x" * 9 + smuggled)
     )
     assert got.startswith(b"HTTP/1.1 413")
     assert app.seen == ["POST /early"]
+
+
+async def test_a_small_body_that_the_app_left_unread_is_skipped(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        words = request("/early", method="POST", body=b"x" * 1000)
+        await stream.send_all(words[:-10])
+        got = await stream.receive_some()
+        assert got.startswith(b"HTTP/1.1 413")
+        if kind == "hypercorn":  # closes, without a word
+            return
+        assert b"connection: close" not in got
+        await stream.send_all(words[-10:] + request("/hi", CLOSE))
+        assert (await read_to_end(stream)).endswith(b"hi")
+
+    await visit(kind, app, client)
+
+
+async def test_a_body_that_the_app_left_unread_is_not_waited_for_long(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/early", method="POST", body=b"xx")[:-1])
+        got = await read_to_end(stream)
+        assert got.startswith(b"HTTP/1.1 413")
+        assert got.count(b"HTTP/1.1") == 1
+
+    await visit(kind, Toy(), client)
+    assert trio.current_time() <= Limits().head_s + 3
+
+
+async def test_an_app_that_says_nothing_is_a_500_without_a_body_for_head(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    got = await exchange(kind, Toy(), request("/bug", method="HEAD"))
+    assert got.startswith(b"HTTP/1.1 500")
+    assert got.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("words", ["3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "0\r\n\r\n"])
+async def test_chunked_requests_may_be_pipelined(
+    words: str, kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    one = request("/echo", "transfer-encoding: chunked", method="POST") + words.encode()
+    got = await exchange(kind, Toy(), one * 3 + request("/hi", CLOSE))
+    assert got.count(b"\r\n\r\n5" if "abc" in words else b"\r\n\r\n0") == 3
+    assert got.endswith(b"hi")
+
+
+async def test_requests_may_be_cut_anywhere(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    words = request("/echo", method="POST", body=b"12345") + request("/hi", CLOSE)
+    for cut in range(1, len(words)):
+
+        async def client(stream: trio.abc.HalfCloseableStream, cut: int = cut) -> None:
+            await stream.send_all(words[:cut])
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.send_all(words[cut:])
+            got = await read_to_end(stream)
+            assert b"\r\n\r\n5HTTP/1.1 200" in got
+            assert got.endswith(b"hi")
+
+        await visit(kind, Toy(), client)
 
 
 # Draining.
 
 
 async def test_draining_closes_the_idle_and_announces_the_close_to_the_busy(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
-    server = Server(app)
+    server = Server(app, kind=kind)
     async with trio.open_nursery() as nursery:
         idle, theirs = memory_stream_pair()
         nursery.start_soon(server.serve_stream, theirs)

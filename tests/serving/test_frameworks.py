@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from tests.serving import toy
 from tests.serving.test_server import MemoryListener
 from trio_gateway.serving.process import Shutdown, Site, serve
+from trio_gateway.serving.server import ServerKind
 
 
 def an_app(seen: list[str]) -> QuartTrio:
@@ -49,12 +50,12 @@ def an_app(seen: list[str]) -> QuartTrio:
 
 @pytest.mark.parametrize("fields", [(), ("connection: close",)])
 async def test_quart_answers_keeps_alive_closes_and_drains(
-    fields: tuple[str, ...], autojump_clock: MockClock
+    fields: tuple[str, ...], kind: ServerKind, autojump_clock: MockClock
 ) -> None:
     seen: list[str] = []
     listener, shutdown = MemoryListener(), Shutdown()
     async with trio.open_nursery() as nursery:
-        sites = [Site(an_app(seen), [listener])]
+        sites = [Site(an_app(seen), [listener], server=kind)]
         await nursery.start(partial(serve, sites, shutdown=shutdown))
         client = await listener.dial()
         await client.send_all(toy.request("/echo", *fields, method="POST", body=b"hi"))
@@ -71,12 +72,13 @@ async def test_quart_answers_keeps_alive_closes_and_drains(
 
 
 async def test_quart_is_cancelled_when_the_client_leaves(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     seen: list[str] = []
     listener, shutdown = MemoryListener(), Shutdown()
     async with trio.open_nursery() as nursery:
-        sites = [Site(an_app(seen), [listener])]
+        sites = [Site(an_app(seen), [listener], server=kind)]
         await nursery.start(partial(serve, sites, shutdown=shutdown))
         client = await listener.dial()
         await client.send_all(toy.request("/stream") + toy.request("/stream"))

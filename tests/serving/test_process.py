@@ -20,11 +20,13 @@ from trio_gateway.serving.process import (
     run,
     serve,
 )
+from trio_gateway.serving.server import ServerKind
 
 Story = Callable[[MemoryListener, Shutdown], Awaitable[None]]
 
 
 async def live(
+    kind: ServerKind,
     app: Any,
     story: Story,
     *,
@@ -38,7 +40,7 @@ async def live(
     async def process() -> None:
         nonlocal code
         code = await run(
-            [Site(app, [listener])],
+            [Site(app, [listener], server=kind)],
             drain=drain,
             background=background,
             shutdown=shutdown,
@@ -52,6 +54,7 @@ async def live(
 
 
 async def test_a_process_serves_drains_and_exits_with_zero(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
@@ -61,12 +64,13 @@ async def test_a_process_serves_drains_and_exits_with_zero(
         assert app.lifespan == ["lifespan.startup"]
         shutdown.request()
 
-    assert await live(app, story) == 0
+    assert await live(kind, app, story) == 0
     assert app.lifespan == ["lifespan.startup", "lifespan.shutdown"]
     assert trio.current_time() < 1  # an idle connection is not waited for
 
 
 async def test_a_drain_lets_a_stream_finish_and_takes_nobody_new(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     got: list[bytes | bytearray] = []
@@ -81,11 +85,12 @@ async def test_a_drain_lets_a_stream_finish_and_takes_nobody_new(
             await listener.dial()
         got.extend([data async for data in stream])
 
-    assert await live(Toy(), story) == 0
+    assert await live(kind, Toy(), story) == 0
     assert b"".join(got).endswith(b"0\r\n\r\n")
 
 
 async def test_the_drains_steps_come_in_their_order_and_time(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     steps: list[tuple[str, float]] = []
@@ -108,12 +113,14 @@ async def test_the_drains_steps_come_in_their_order_and_time(
         steps.append(("cut", trio.current_time()))
         assert not got.endswith(b"0\r\n\r\n")
 
-    assert await live(Toy(), story, drain=drain) == 0
+    assert await live(kind, Toy(), story, drain=drain) == 0
     assert [name for name, _ in steps] == ["start", "deadline", "cut"]
     assert [at for _, at in steps] == pytest.approx([1, 26, 28])
 
 
-async def test_a_second_request_ends_at_once(autojump_clock: MockClock) -> None:
+async def test_a_second_request_ends_at_once(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
     async def story(listener: MemoryListener, shutdown: Shutdown) -> None:
         stream = await listener.dial()
         await stream.send_all(request("/stream"))
@@ -122,11 +129,12 @@ async def test_a_second_request_ends_at_once(autojump_clock: MockClock) -> None:
         await trio.sleep(1)
         shutdown.request()
 
-    assert await live(Toy(), story) == 1
+    assert await live(kind, Toy(), story) == 1
     assert trio.current_time() == pytest.approx(2)
 
 
 async def test_a_background_task_lives_as_long_as_the_sites(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     ended_at = -1.0
@@ -145,12 +153,12 @@ async def test_a_background_task_lives_as_long_as_the_sites(
         shutdown.request()
         assert [data async for data in stream]
 
-    assert await live(Toy(), story, background=(background,)) == 0
+    assert await live(kind, Toy(), story, background=(background,)) == 0
     assert ended_at == pytest.approx(0.9)
 
 
 async def test_a_background_task_that_crashes_ends_the_process_with_one(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    kind: ServerKind, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def background() -> None:
         await trio.sleep(3)
@@ -160,7 +168,7 @@ async def test_a_background_task_that_crashes_ends_the_process_with_one(
         stream = await listener.dial()
         await stream.send_all(request("/wait"))
 
-    assert await live(Toy(), story, background=(background,)) == 1
+    assert await live(kind, Toy(), story, background=(background,)) == 1
     assert "process_failed error=KeyError" in caplog.text
     assert "secret" not in caplog.text
 
@@ -189,13 +197,16 @@ async def never_ends(scope: Any, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("app", [fails_to_start, never_starts, breaks_off, never_ends])
 async def test_an_app_that_does_not_live_as_it_should_is_exit_code_one(
-    app: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    app: Any,
+    kind: ServerKind,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def story(listener: MemoryListener, shutdown: Shutdown) -> None:
         await trio.sleep(100)
         shutdown.request()
 
-    assert await live(app, story) == 1
+    assert await live(kind, app, story) == 1
     assert "error=LifespanError" in caplog.text
     assert "secret" not in caplog.text
 
@@ -212,27 +223,33 @@ async def knows_only_http(scope: Any, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("app", [returns_at_once, knows_only_http])
 async def test_an_app_without_a_lifespan_is_served(
-    app: Any, autojump_clock: MockClock
+    app: Any, kind: ServerKind, autojump_clock: MockClock
 ) -> None:
     async def story(listener: MemoryListener, shutdown: Shutdown) -> None:
         assert (await ask(await listener.dial())).startswith(b"HTTP/1.1 200")
         shutdown.request()
 
-    assert await live(app, story) == 0
+    assert await live(kind, app, story) == 0
 
 
 async def test_serve_is_the_same_without_signals_and_reports_its_addresses(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     shutdown = Shutdown()
-    sites = [Site(Toy(), [MemoryListener()]), Site(Toy(), [MemoryListener()])]
+    sites = [
+        Site(Toy(), [MemoryListener()], server=kind),
+        Site(Toy(), [MemoryListener()], server=kind),
+    ]
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(partial(serve, sites, shutdown=shutdown))
         assert addresses == (("memory",), ("memory",))
         shutdown.request()
 
 
-async def test_serve_raises_what_a_lifespan_says(autojump_clock: MockClock) -> None:
+async def test_serve_raises_what_a_lifespan_says(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
     with pytest.RaisesGroup(
         pytest.RaisesExc(LifespanError, match="no database"), flatten_subgroups=True
     ):

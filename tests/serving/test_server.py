@@ -9,7 +9,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 from tests.serving.toy import Toy, request
 from trio_gateway.serving.limits import Limits, connections_for
-from trio_gateway.serving.server import REFUSALS_MAX, Server
+from trio_gateway.serving.server import REFUSALS_MAX, Server, ServerKind
 
 MemoryStream = trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]
 
@@ -57,10 +57,11 @@ async def bytes_of(stream: trio.abc.HalfCloseableStream) -> bytes:
 
 
 async def test_beyond_the_limit_a_client_is_told_to_come_back(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     listener = MemoryListener()
-    server = Server(Toy(), Limits(connections_max=2))
+    server = Server(Toy(), Limits(connections_max=2), kind=kind)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve_listeners, [listener], nursery)
         busy = [await listener.dial() for _ in range(2)]
@@ -80,10 +81,11 @@ async def test_beyond_the_limit_a_client_is_told_to_come_back(
 
 
 async def test_the_longest_idle_connection_makes_room_for_a_new_one(
+    kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     listener = MemoryListener()
-    server = Server(Toy(), Limits(connections_max=2))
+    server = Server(Toy(), Limits(connections_max=2), kind=kind)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve_listeners, [listener], nursery)
         first, second = await listener.dial(), await listener.dial()
@@ -97,9 +99,11 @@ async def test_the_longest_idle_connection_makes_room_for_a_new_one(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_crowd_of_the_refused_is_bounded(autojump_clock: MockClock) -> None:
+async def test_a_crowd_of_the_refused_is_bounded(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
     listener = MemoryListener()
-    server = Server(Toy(), Limits(connections_max=1))
+    server = Server(Toy(), Limits(connections_max=1), kind=kind)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve_listeners, [listener], nursery)
         busy = await listener.dial()
@@ -117,10 +121,10 @@ async def test_a_crowd_of_the_refused_is_bounded(autojump_clock: MockClock) -> N
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
 async def test_out_of_files_a_client_is_shed_with_an_answer_and_the_next_is_served(
-    number: int, autojump_clock: MockClock
+    number: int, kind: ServerKind, autojump_clock: MockClock
 ) -> None:
     listener = MemoryListener()
-    server = Server(Toy())
+    server = Server(Toy(), kind=kind)
     listener.failures.append(OSError(number, ""))
     clients = [await listener.dial() for _ in range(4)]
     async with trio.open_nursery() as nursery:
@@ -132,12 +136,14 @@ async def test_out_of_files_a_client_is_shed_with_an_answer_and_the_next_is_serv
 
 
 async def test_a_lasting_failure_of_accept_neither_spins_nor_ends_the_server(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    kind: ServerKind, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = MemoryListener()
     listener.failures.extend([OSError(errno.EPERM, "firewall")] * 1000)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Server(Toy()).serve_listeners, [listener], nursery)
+        nursery.start_soon(
+            Server(Toy(), kind=kind).serve_listeners, [listener], nursery
+        )
         await trio.sleep(10)
         assert listener.accepts <= 102
         listener.failures.clear()

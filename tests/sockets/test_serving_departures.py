@@ -6,13 +6,17 @@ import pytest
 import trio
 
 from tests.serving.doors import (
+    KINDS,
+    OURS,
     Kind,
     dial,
+    each,
     happens,
     read,
     reset,
     visit_server,
 )
+from tests.serving.test_cancels import Blind
 from tests.serving.toy import Toy, request
 from trio_gateway.serving.limits import Limits
 
@@ -47,7 +51,7 @@ async def is_departure_seen(
         assert not app.ended.is_set()
         await leave(stream)
         is_seen = await happens(
-            app.ended, within_s=AT_ONCE_S if kind == "ours" else NEVER_S
+            app.ended, within_s=AT_ONCE_S if kind != "stock" else NEVER_S
         )
         await reset(stream)
 
@@ -68,8 +72,34 @@ async def is_departure_seen(
         request("/wait", "connection: close") + b"\r\n",
     ],
 )
-async def test_every_departure_is_seen_at_once(sent: bytes, leave: Leave) -> None:
-    assert await is_departure_seen("ours", sent, leave)
+@pytest.mark.parametrize("kind", OURS)
+async def test_every_departure_is_seen_at_once(
+    sent: bytes, leave: Leave, kind: Kind
+) -> None:
+    assert await is_departure_seen(kind, sent, leave)
+
+
+@pytest.mark.parametrize("leave", [close, reset, half_close])
+@pytest.mark.parametrize("path", ["/waits", "/streams", "/floods"])
+@pytest.mark.parametrize("kind", ["fast", "fast, read ahead"])
+async def test_an_app_that_asked_is_cancelled_by_every_departure(
+    kind: Kind, path: str, leave: Leave
+) -> None:
+    app = Blind()
+
+    async def visit(port: int) -> None:
+        stream = await dial(port, receive_buffer=4096)
+        await stream.send_all(request(path) + request("/waits"))
+        await trio.sleep(0.1)
+        assert not app.ends
+        await leave(stream)
+        with trio.move_on_after(AT_ONCE_S):
+            while not app.ends:  # noqa: ASYNC110 # an event would belong to a run
+                await trio.sleep(0.001)
+        await stream.aclose()
+
+    assert await visit_server(kind, app, visit) == set()
+    assert app.ends == ["left"]
 
 
 @pytest.mark.parametrize("leave", [close, reset, half_close])
@@ -80,7 +110,7 @@ async def test_the_stock_server_misses_one_behind_pipelined_bytes(
     assert not await is_departure_seen("stock", sent, leave)
 
 
-@pytest.mark.parametrize(("kind", "is_seen"), [("ours", True), ("stock", False)])
+@each("is_seen", ours=True, stock=False)
 async def test_the_half_close_of_a_stalled_client_is_seen(
     kind: Kind, is_seen: bool
 ) -> None:
@@ -88,7 +118,7 @@ async def test_the_half_close_of_a_stalled_client_is_seen(
     assert await is_departure_seen(kind, sent, half_close, stalls=True) is is_seen
 
 
-@pytest.mark.parametrize(("kind", "fires"), [("ours", True), ("stock", False)])
+@each("fires", ours=True, stock=False)
 async def test_the_apps_deadline_fires_while_the_client_stalls(
     kind: Kind, fires: bool
 ) -> None:
@@ -101,9 +131,9 @@ async def test_the_apps_deadline_fires_while_the_client_stalls(
         await stream.send_all(request("/deadline"))
         await app.started.wait()
         has_fired = await happens(
-            app.ended, within_s=AT_ONCE_S if kind == "ours" else 0.5 + NEVER_S
+            app.ended, within_s=AT_ONCE_S if kind != "stock" else 0.5 + NEVER_S
         )
-        if kind == "ours":
+        if kind != "stock":
             _, end = await read(stream, within_s=AT_ONCE_S)
             assert end in {"end", "reset"}
         await reset(stream)
@@ -112,7 +142,7 @@ async def test_the_apps_deadline_fires_while_the_client_stalls(
     assert has_fired is fires
 
 
-@pytest.mark.parametrize(("kind", "is_cut"), [("ours", True), ("stock", False)])
+@each("is_cut", ours=True, stock=False)
 async def test_a_stalled_client_is_cut_at_the_stall_limit(
     kind: Kind, is_cut: bool
 ) -> None:
@@ -125,7 +155,7 @@ async def test_a_stalled_client_is_cut_at_the_stall_limit(
         await stream.send_all(request("/flood"))
         await app.started.wait()
         was_cut = await happens(
-            app.ended, within_s=AT_ONCE_S if kind == "ours" else NEVER_S
+            app.ended, within_s=AT_ONCE_S if kind != "stock" else NEVER_S
         )
         await reset(stream)
 
@@ -133,13 +163,13 @@ async def test_a_stalled_client_is_cut_at_the_stall_limit(
     assert was_cut is is_cut
 
 
-@pytest.mark.parametrize(("kind", "is_bounded"), [("ours", True), ("stock", False)])
+@each("is_bounded", ours=True, stock=False)
 async def test_a_stalled_client_does_not_prolong_a_drain(
     kind: Kind, is_bounded: bool
 ) -> None:
     app = Toy()
     clients: list[trio.SocketStream] = []
-    leaves_s = 8.0 if kind == "ours" else 1.0
+    leaves_s = 8.0 if kind != "stock" else 1.0
 
     async def visit(port: int) -> None:
         clients.append(await dial(port, receive_buffer=4096))
@@ -162,7 +192,7 @@ async def test_a_stalled_client_does_not_prolong_a_drain(
     assert (took_s < leaves_s) is is_bounded
 
 
-@pytest.mark.parametrize(("kind", "is_closed"), [("ours", True), ("stock", False)])
+@each("is_closed", ours=True, stock=False)
 async def test_dragged_headers_are_cut_before_the_idle_limit(
     kind: Kind, is_closed: bool
 ) -> None:
@@ -180,7 +210,7 @@ async def test_dragged_headers_are_cut_before_the_idle_limit(
     assert (end == "end") is is_closed
 
 
-@pytest.mark.parametrize(("kind", "status"), [("ours", b"503"), ("stock", b"")])
+@each("status", ours=b"503", stock=b"")
 async def test_one_client_too_many_is_told_so(kind: Kind, status: bytes) -> None:
     """The stock server has no limit: it takes whoever comes until it breaks."""
     got = b""
@@ -201,7 +231,7 @@ async def test_one_client_too_many_is_told_so(kind: Kind, status: bytes) -> None
     assert got[9:12] == status
 
 
-@pytest.mark.parametrize("kind", ["ours", "stock"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_drain_waits_for_a_framework_only_here(kind: Kind) -> None:
     """Stock, an app that cancels itself leaves its idle connection to the deadline."""
     end = ""
@@ -214,17 +244,20 @@ async def test_a_drain_waits_for_a_framework_only_here(kind: Kind) -> None:
         await read(stream, within_s=0.1)
 
     began_at = trio.current_time()
-    drain_s = 5 if kind == "ours" else 1
+    drain_s = 5 if kind != "stock" else 1
     await visit_server(kind, Toy(), visit, drain_s=drain_s)
     took_s = trio.current_time() - began_at
     assert stream is not None
     _, end = await read(stream, within_s=1)
     await stream.aclose()
     assert end == "end"
-    assert (took_s < drain_s) is (kind == "ours")
+    assert (took_s < drain_s) is (kind != "stock")
 
 
-async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
+@pytest.mark.parametrize("kind", OURS)
+async def test_an_early_answer_reaches_a_client_that_is_still_sending(
+    kind: Kind,
+) -> None:
     end, got = "", b""
 
     async def visit(port: int) -> None:
@@ -236,6 +269,6 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
         got, end = await read(stream, within_s=AT_ONCE_S)
         await stream.aclose()
 
-    assert await visit_server("ours", Toy(), visit) == set()
+    assert await visit_server(kind, Toy(), visit) == set()
     assert got.startswith(b"HTTP/1.1 413")
     assert end == "end"  # and not a reset, which may destroy the answer

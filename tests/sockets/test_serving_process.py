@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ import trio
 from tests.serving.doors import dial, read
 from tests.serving.toy import request
 from trio_gateway.serving.process import BindError, listen
+from trio_gateway.serving.server import ServerKind
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,9 +24,9 @@ STUCK_S = 20
 class Process:
     """A running `tests.serving.program`."""
 
-    def __init__(self, *arguments: float) -> None:
+    def __init__(self, kind: ServerKind, *arguments: float) -> None:
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.serving.program", *map(str, arguments)],
+            [sys.executable, "-m", "tests.serving.program", kind, *map(str, arguments)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -51,12 +53,12 @@ class Process:
 Start = Callable[..., Process]
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
+@pytest.fixture(params=get_args(ServerKind))
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     processes: list[Process] = []
 
     def begin(*arguments: float) -> Process:
-        processes.append(Process(*arguments))
+        processes.append(Process(request.param, *arguments))
         return processes[-1]
 
     yield begin

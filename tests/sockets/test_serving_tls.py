@@ -1,6 +1,7 @@
 """TLS in front of the same connection."""
 
 import ssl
+from typing import get_args
 
 import pytest
 import trio
@@ -10,7 +11,7 @@ from tests.serving.doors import dial, read
 from tests.serving.toy import Toy, request
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.process import listen
-from trio_gateway.serving.server import Server
+from trio_gateway.serving.server import Server, ServerKind
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,9 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+@pytest.mark.parametrize("kind", get_args(ServerKind))
 async def test_a_client_of_http_2_gets_http_1_and_a_silent_one_is_dropped(
-    authority: trustme.CA,
+    kind: ServerKind, authority: trustme.CA
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
@@ -31,7 +33,7 @@ async def test_a_client_of_http_2_gets_http_1_and_a_silent_one_is_dropped(
     assert isinstance(listener, trio.SocketListener)
     port = listener.socket.getsockname()[1]
     secure = trio.SSLListener(listener, context, https_compatible=True)
-    server = Server(Toy(), Limits(handshake_s=0.2))
+    server = Server(Toy(), Limits(handshake_s=0.2), kind=kind)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve_listeners, [secure], nursery)
 

@@ -1,6 +1,7 @@
-"""Hypercorn's Trio worker, made safe for strangers.
+"""How apps are served to strangers: HTTP/1.1 on Trio, in Hypercorn's frame.
 
 `process` runs a whole process (signals, drain, exit code), `server` serves one app on
-listeners or on any byte stream, `connection` and `protocol` harden one connection. It
-knows ASGI and bytes, and nothing of what the app is for.
+listeners or on any byte stream. Bytes become requests in one of two loops that keep the
+same promises: `fast`, our own, or Hypercorn's protocol, hardened (`hypercorn_loop`,
+`connection`, `protocol`). It knows ASGI and bytes, and nothing of what the app is for.
 """

@@ -12,7 +12,7 @@ client cannot tell that from a whole one.
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 import trio
 from hypercorn.config import Config
@@ -26,24 +26,17 @@ from hypercorn.typing import (
     Scope,
     WorkerContext,
 )
-from hypercorn.utils import parse_socket_addr
 
+from trio_gateway.serving.addresses import addresses
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.inbox import Inbox, ReadAhead
 from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
 from trio_gateway.serving.protocol import StrictProtocol
 
 # Headway of a large send is judged by pieces of this size: with the default limit of
 # 30 s, a client slower than 0.5 kB/s counts as stalled.
 PIECE_BYTES: Final = 16 * 1024
-
-# A client that still sends its body while we close must be read for a moment, or the
-# kernel resets the connection and takes our answer with it.
-LINGER_S: Final = 2.0
-LINGER_BYTES_MAX: Final = 1024 * 1024
-
-# All of a polite close: the end of a send, lingering, the goodbye of TLS.
-CLOSE_GRACE_S: Final = 3.0
 
 SendToStream = Callable[[ASGISendEvent | None], Awaitable[None]]
 
@@ -133,7 +126,7 @@ class Connection(TCPServer):
     def _speak(self) -> StrictProtocol:
         is_tls = isinstance(self.stream, trio.SSLStream)
         transport = self.stream.transport_stream if is_tls else self.stream  # type: ignore[attr-defined] # of SSLStream
-        client, server = _addresses(transport)
+        client, server = addresses(transport)
         return StrictProtocol(
             self.app,
             self.config,
@@ -293,36 +286,3 @@ class Connection(TCPServer):
         if self._ending is None:
             self._ending = ending
             self._reading.cancel()
-
-
-async def linger(stream: trio.abc.Stream) -> None:
-    """Say that nothing more will come, and read for a moment what still does.
-
-    Bounded in time and bytes. Does not close, and never raises but `trio.Cancelled`.
-    """
-    read = 0
-    with trio.move_on_after(LINGER_S):
-        try:
-            if isinstance(stream, trio.abc.HalfCloseableStream):
-                await stream.send_eof()
-            while read < LINGER_BYTES_MAX:
-                data = await stream.receive_some(MAX_RECV)
-                if not data:
-                    return
-                read += len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
-
-
-def _addresses(transport: object) -> tuple[Any, Any]:
-    """Name both ends, for ASGI's scope; a stream in memory has none."""
-    socket = getattr(transport, "socket", None)
-    if socket is None:
-        return None, None
-    try:
-        return (
-            parse_socket_addr(socket.family, socket.getpeername()),
-            parse_socket_addr(socket.family, socket.getsockname()),
-        )
-    except OSError:  # the client has already left
-        return None, None

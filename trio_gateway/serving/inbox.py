@@ -56,6 +56,7 @@ class ReadAhead:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._held = bytearray()
+        self._is_interrupted = False
         self._takers = trio.lowlevel.ParkingLot()
         self._putters = trio.lowlevel.ParkingLot()
 
@@ -78,10 +79,16 @@ class ReadAhead:
             await self._putters.park()
 
     async def take(self) -> bytes:
-        """Take all that is held, waiting for the first byte."""
-        while not self._held:
+        """Take all that is held, waiting for the first byte; none if interrupted."""
+        while not self._held and not self._is_interrupted:
             await self._takers.park()
+        self._is_interrupted = False
         data = bytes(self._held)
         self._held.clear()
         self._putters.unpark_all()
         return data
+
+    def interrupt(self) -> None:
+        """Let `take` return with what is held, if only this once."""
+        self._is_interrupted = True
+        self._takers.unpark()

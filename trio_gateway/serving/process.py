@@ -17,7 +17,7 @@ from hypercorn.typing import ASGIFramework
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.lifespan import Lifespan
 from trio_gateway.serving.limits import Limits, connections_for, raise_file_limit
-from trio_gateway.serving.server import Listener, Server
+from trio_gateway.serving.server import Listener, Server, ServerKind
 
 logger = logging.getLogger("trio_gateway.serving")
 
@@ -39,12 +39,14 @@ class BindError(Exception):
 class Site:
     """One app and where it is reached: `host:port` (port 0 picks one) or a listener.
 
-    Without limits, `run` derives them from the limit of open files.
+    Without limits, `run` derives them from the limit of open files. `server` is which
+    of our two serving loops it is behind.
     """
 
     app: ASGIFramework
     binds: Sequence[str | Listener]
     limits: Limits | None = None
+    server: ServerKind = "fast"
 
 
 def _nothing() -> None:
@@ -241,7 +243,8 @@ async def _open(
     places: list[_Place] = []
     try:
         for site in sites:
-            server = Server(site.app, site.limits or default, failures=failures)
+            limits = site.limits or default
+            server = Server(site.app, limits, failures=failures, kind=site.server)
             listeners: list[Listener] = []
             places.append(_Place(server, Lifespan(site.app, server), ()))
             for bind in site.binds:

@@ -5,7 +5,7 @@ head without bound, HTTP/2, tunnels). `StrictProtocol` has no HTTP/2 and no WebS
 switch to.
 """
 
-import json
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -18,37 +18,10 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
 
 from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.refusals import REFUSALS, refusal_body
 
-# Sent by us alone, without the app: status -> reason, code, message.
-REFUSALS: Final = {
-    400: ("Bad Request", "bad_request", "Malformed HTTP request"),
-    408: ("Request Timeout", "request_timeout", "The request did not arrive in time"),
-    431: (
-        "Request Header Fields Too Large",
-        "headers_too_large",
-        "The request's head is too large",
-    ),
-    501: ("Not Implemented", "not_implemented", "This use of HTTP is not supported"),
-    503: ("Service Unavailable", "unavailable", "Too many connections"),
-    505: (
-        "HTTP Version Not Supported",
-        "bad_request",
-        "This version of HTTP is not supported",
-    ),
-}
-
-
-def refusal_body(status: int) -> bytes:
-    """An error in the shape that clients of the API expect."""
-    _, code, message = REFUSALS.get(status, REFUSALS[400])
-    error = {
-        "code": code,
-        "message": message,
-        "type": "invalid_request_error" if status < 500 else "api_error",
-        "param": None,
-        "details": None,
-    }
-    return json.dumps({"error": error}, separators=(",", ":")).encode()
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_LOOSE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 
 
 class StrictParser(h11.Connection):
@@ -90,6 +63,7 @@ class StrictParser(h11.Connection):
             return h11.PAUSED
         if self.their_state is h11.IDLE:
             self._skip_empty_lines()
+            self._refuse_loose_lines()
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._check(event)
@@ -99,6 +73,14 @@ class StrictParser(h11.Connection):
         # RFC 9112 2.2: old clients end a body with a line break that nobody counted.
         while self.trailing_data[0].startswith(b"\r\n"):
             self._receive_buffer.maybe_extract_at_most(2)
+
+    def _refuse_loose_lines(self) -> None:
+        # h11 takes a line that ends or goes on otherwise than by CR LF; others, before
+        # or behind us, may see other lines in it.
+        data = self.trailing_data[0]
+        end = _END_OF_HEAD.search(data)
+        if end is not None and _LOOSE.search(data, 0, end.end()):
+            raise h11.RemoteProtocolError("loose line break", error_status_hint=400)
 
     def _check(self, request: h11.Request) -> None:
         self.has_head_request = request.method == b"HEAD"

@@ -9,17 +9,18 @@ import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal, Protocol
 
 import trio
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
-from hypercorn.utils import wrap_app
+from hypercorn.typing import ASGIFramework
 
-from trio_gateway.serving.connection import Connection, linger
 from trio_gateway.serving.failure_log import FailureLog
+from trio_gateway.serving.fast.loop import FastLoop
+from trio_gateway.serving.hypercorn_loop import HypercornLoop
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.protocol import REFUSALS, hypercorn_config, refusal_body
+from trio_gateway.serving.linger import linger
+from trio_gateway.serving.protocol import hypercorn_config
+from trio_gateway.serving.refusals import refusal
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
@@ -36,16 +37,20 @@ SHED_S: Final = 0.05
 REFUSALS_MAX: Final = 64
 REFUSE_S: Final = 1.0
 
-_BODY: Final = refusal_body(503)
-REFUSAL: Final = (
-    b"HTTP/1.1 503 " + REFUSALS[503][0].encode() + b"\r\n"
-    b"content-type: application/json\r\n"
-    b"content-length: %d\r\n"
-    b"retry-after: 1\r\n"
-    b"x-should-retry: true\r\n"
-    b"connection: close\r\n"
-    b"\r\n%s" % (len(_BODY), _BODY)
-)
+REFUSAL: Final = refusal(503, b"retry-after: 1\r\n", b"x-should-retry: true\r\n")
+
+ServerKind = Literal["fast", "hypercorn"]
+"""Which loop serves: our own, or Hypercorn's protocol with its wounds dressed."""
+
+
+class _Loop(Protocol):
+    """What turns streams into conversations; see either implementation."""
+
+    @property
+    def is_draining(self) -> bool: ...
+    async def serve(self, stream: trio.abc.Stream) -> None: ...
+    def close_oldest_idle(self) -> bool: ...
+    async def drain(self) -> None: ...
 
 
 class Server:
@@ -57,40 +62,30 @@ class Server:
         limits: Limits | None = None,
         *,
         failures: FailureLog | None = None,
+        kind: ServerKind = "fast",
     ) -> None:
         self.limits = limits or Limits()
         self.failures = failures or FailureLog()
         self.config = hypercorn_config(self.limits)
         self.state: dict[str, object] = {}  # what the app's lifespan hands to requests
-        self._app = wrap_app(app, 0, "asgi")
-        self._context = WorkerContext(None)
-        self._open: set[Connection] = set()
-        self._idle: dict[Connection, None] = {}  # oldest first
+        loop = FastLoop if kind == "fast" else HypercornLoop
+        self._loop: _Loop = loop(app, self.limits, self.failures, self.state)
+        self._open = 0
         self._refusing = 0
         self._emptied = trio.Event()
 
     @property
     def connections(self) -> int:
         """How many connections are being served."""
-        return len(self._open)
+        return self._open
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection and close it; raises only `trio.Cancelled`."""
-        connection = Connection(
-            self._app,
-            self.config,
-            self._context,
-            ConnectionState(self.state.copy()),
-            stream,
-            limits=self.limits,
-            failures=self.failures,
-            idle=self._idle,
-        )
-        self._open.add(connection)
+        self._open += 1
         try:
-            await connection.run()
+            await self._loop.serve(stream)
         finally:
-            self._open.discard(connection)
+            self._open -= 1
             if self.is_draining and not self._open:
                 self._emptied.set()
 
@@ -111,13 +106,11 @@ class Server:
     @property
     def is_draining(self) -> bool:
         """Whether connections end with the request that they are serving."""
-        return self._context.terminated.is_set()
+        return self._loop.is_draining
 
     async def drain(self) -> None:
         """Close idle connections now, and every other with its current answer."""
-        await self._context.terminated.set()
-        for connection in list(self._idle):
-            connection.close_if_idle()
+        await self._loop.drain()
         if not self._open:
             self._emptied.set()
 
@@ -144,11 +137,8 @@ class Server:
             self._admit(stream, connections)
 
     def _admit(self, stream: trio.abc.Stream, connections: trio.Nursery) -> None:
-        if len(self._open) < self.limits.connections_max:
-            connections.start_soon(self.serve_stream, stream)
-        elif self._idle:
-            # A client at work is worth more than one that may never ask again.
-            next(iter(self._idle)).close_if_idle()
+        # A client at work is worth more than one that may never ask again.
+        if self._open < self.limits.connections_max or self._loop.close_oldest_idle():
             connections.start_soon(self.serve_stream, stream)
         elif self._refusing < REFUSALS_MAX:
             self._refusing += 1
@@ -209,7 +199,11 @@ class SpareFile:
 
 
 async def serve_stream(
-    app: ASGIFramework, stream: trio.abc.Stream, limits: Limits | None = None
+    app: ASGIFramework,
+    stream: trio.abc.Stream,
+    limits: Limits | None = None,
+    *,
+    kind: ServerKind = "fast",
 ) -> None:
     """Serve one connection over any byte stream, without sockets or lifespan."""
-    await Server(app, limits).serve_stream(stream)
+    await Server(app, limits, kind=kind).serve_stream(stream)

@@ -1,0 +1,226 @@
+"""One request and its response, as the app sees them: ASGI's scope, receive and send.
+
+`receive` reads the body from the wire when the app asks, and not before, so a client
+sends no faster than the app takes it. After the body it waits for the client's
+departure, which overtakes whatever else there is.
+
+An app that does not want to wait for that in a task of its own says so:
+
+    cancels = scope["extensions"].get("trio_gateway.cancels")
+    if cancels is not None:
+        cancels["on_departure"]()
+
+From then on a departure before the answer is out cancels the app itself, in whatever it
+awaits, and it must let `trio.Cancelled` pass. `cancels["has_left"]()` says afterwards
+whether that was it: the end of a drain cancels too.
+"""
+
+from typing import Final
+from urllib.parse import unquote
+
+import trio
+from hypercorn.typing import (
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    ConnectionState,
+    HTTPScope,
+)
+
+from trio_gateway.serving.fast.body import CountedBody, body_of
+from trio_gateway.serving.fast.client import Client
+from trio_gateway.serving.fast.head import Head
+from trio_gateway.serving.fast.response import Response, ResponseError
+from trio_gateway.serving.fast.shared import Shared
+from trio_gateway.serving.refusals import RefusedError
+
+CANCELS: Final = "trio_gateway.cancels"
+
+# Of a body that its app did not want: reading this much costs less than the client's
+# next connection, and more than this is not worth it.
+SKIP_BYTES_MAX: Final = 64 * 1024
+
+_CONTINUE: Final = b"HTTP/1.1 100 \r\n\r\n"
+
+
+class Exchange:
+    """One request that is being answered; to be run once."""
+
+    __slots__ = (
+        "_awaits_continue",
+        "_body",
+        "_cancels_on_departure",
+        "_client",
+        "_head",
+        "_is_delivered",
+        "_is_sent",
+        "_over",
+        "_shared",
+        "refused",
+        "response",
+    )
+
+    def __init__(self, head: Head, client: Client, shared: Shared) -> None:
+        self._head = head
+        self._client = client
+        self._shared = shared
+        self._body = body_of(head)
+        self._is_delivered = False  # the app has all of the body
+        self._awaits_continue = head.awaits_continue
+        self._over: trio.Event | None = None  # if the app waits for it
+        self._cancels_on_departure = False
+        self._is_sent = False  # all of the response
+        self.response = Response(head)
+        self.refused: int | None = None  # the status for a body that is none
+
+    async def run(self) -> None:
+        """Run the app; whatever is wrong with it is noted, and ends only this."""
+        self._client.is_past_request = self._body.is_complete
+        self._client.tell(self._note_end)
+        try:
+            await self._shared.app(self._scope(), self.receive, self.send)
+        except Exception as error:  # noqa: BLE001 # whatever it is, see above
+            self._shared.failures.note("app_failed", error)
+        finally:
+            self._client.tell(None)
+
+    def _scope(self) -> HTTPScope:
+        head, wire = self._head, self._client.wire
+        return {
+            "type": "http",
+            "asgi": {"spec_version": "2.1", "version": "3.0"},
+            "http_version": head.version,
+            "method": head.method,
+            "scheme": wire.scheme,
+            "path": unquote(head.path.decode("ascii")),
+            "raw_path": head.path,
+            "query_string": head.query,
+            "root_path": "",
+            "headers": head.fields,
+            "client": wire.client,
+            "server": wire.server,
+            "state": ConnectionState(self._shared.state.copy()),
+            "extensions": {
+                CANCELS: {
+                    "on_departure": self._cancel_on_departure,
+                    "has_left": self._has_left,
+                }
+            },
+        }
+
+    # The client's departure.
+
+    def _cancel_on_departure(self) -> None:
+        self._cancels_on_departure = True
+        self._note_end()
+
+    def _has_left(self) -> bool:
+        return self._client.has_left
+
+    def _note_end(self) -> None:
+        """Tell the app, as it asked to be told, that nothing more can be said."""
+        if self._over is not None and self._is_over:
+            self._over.set()
+        if self._cancels_on_departure and self._client.has_left and not self._is_sent:
+            self._client.scope.cancel()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._client.is_broken or self._is_sent or self.refused is not None
+
+    # The request.
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """ASGI's `receive`: the body as it comes, then for ever `http.disconnect`."""
+        if self._is_over:
+            await trio.lowlevel.checkpoint()
+        elif self._is_delivered:
+            self._over = self._over or trio.Event()
+            await self._over.wait()
+        else:
+            try:
+                part = await self._next_part()
+            except RefusedError as error:
+                self.refused = error.status
+                part = None
+            if part is not None:
+                is_complete = self._is_delivered = self._body.is_complete
+                return {
+                    "type": "http.request",
+                    "body": part,
+                    "more_body": not is_complete,
+                }
+        return {"type": "http.disconnect"}
+
+    async def _next_part(self) -> bytes | None:
+        """Read some of the body; None if the client is gone."""
+        client, body = self._client, self._body
+        part, client.held = body.take(client.held)
+        while not part and not body.is_complete:
+            if self._awaits_continue and not self.response.is_started:
+                self._awaits_continue = False
+                await client.write(_CONTINUE)
+            data = await client.read()
+            if not data:
+                return None
+            part, client.held = body.take(data)
+        client.is_past_request = body.is_complete
+        return part
+
+    async def skip_body(self) -> bool:
+        """Read what the app left of the body; False where that cannot be done."""
+        skipped = 0
+        try:
+            while not self._body.is_complete:
+                if self._is_too_much_left():
+                    return False
+                part = await self._next_part()
+                if part is None:
+                    return False
+                skipped += len(part)
+                if skipped > SKIP_BYTES_MAX:
+                    return False
+        except RefusedError:
+            return False  # it has had its answer
+        return True
+
+    def _is_too_much_left(self) -> bool:
+        """Whether to close rather than read a body that the app does not want."""
+        if self._body.is_complete:
+            return False
+        if self._awaits_continue:
+            return True  # it may never come
+        left = self._body.left if isinstance(self._body, CountedBody) else 0
+        return left - len(self._client.held) > SKIP_BYTES_MAX
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether the request came to its end."""
+        return self._body.is_complete
+
+    # The response.
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """ASGI's `send`; does nothing when the client has left or all is said."""
+        response = self.response
+        if self._is_over or response.is_finished:
+            await trio.lowlevel.checkpoint()
+            return
+        if message["type"] == "http.response.start":
+            response.start(message["status"], message.get("headers", ()))
+            return
+        if message["type"] != "http.response.body":
+            raise ResponseError(f"{message['type']} is nothing that is sent here")
+        date = b""
+        if not response.is_started:
+            date = self._shared.date_line()
+            if self._shared.is_draining or self._is_too_much_left():
+                response.is_last = True
+        has_more = message.get("more_body", False)
+        data = response.part(message.get("body", b""), has_more=has_more, date=date)
+        if data:
+            await self._client.write(data)
+        else:
+            await trio.lowlevel.checkpoint()
+        if not has_more:
+            self._is_sent = not self._client.is_broken
+            self._note_end()

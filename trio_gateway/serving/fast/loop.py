@@ -1,0 +1,103 @@
+"""The connections of one server, and the two tasks that look after all of them.
+
+The sweeper keeps their deadlines, the watch sees their clients leave. Both live while
+there is a connection, as system tasks of Trio's, since the connections that they serve
+may be tasks of anybody. If one of them breaks, that is our bug, and Trio ends the run.
+"""
+
+from contextlib import suppress
+from typing import Final
+
+import trio
+from hypercorn.typing import ASGIFramework
+
+from trio_gateway.serving.failure_log import FailureLog
+from trio_gateway.serving.fast.client import Client
+from trio_gateway.serving.fast.connection import Connection
+from trio_gateway.serving.fast.hangup import HangupWatch
+from trio_gateway.serving.fast.shared import Shared
+from trio_gateway.serving.fast.socket_wire import SocketWire
+from trio_gateway.serving.fast.stream_wire import StreamWire
+from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.wire import Owner, Wire
+from trio_gateway.serving.limits import Limits
+
+
+class FastLoop:
+    """Serves one app on any number of streams."""
+
+    def __init__(
+        self,
+        app: ASGIFramework,
+        limits: Limits,
+        failures: FailureLog,
+        state: dict[str, object],
+    ) -> None:
+        self._shared: Final = Shared(app, limits, failures, state)
+        self._shift: _Shift | None = None
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether connections end with the request that they are serving."""
+        return self._shared.is_draining
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection and close it; raises only `trio.Cancelled`."""
+        shift = self._shift = self._shift or _Shift(self._shared.limits)
+        shift.connections += 1
+        try:
+            await self._connection(stream, shift).run()
+        finally:
+            shift.connections -= 1
+            if not shift.connections:
+                shift.end()
+                self._shift = None
+
+    def _connection(self, stream: trio.abc.Stream, shift: "_Shift") -> Connection:
+        def wire_to(owner: Owner) -> Wire:
+            if isinstance(stream, trio.SocketStream) and shift.watch is not None:
+                return SocketWire(stream, owner, shift.watch, shift.stalls)
+            return StreamWire(stream, owner, self._shared.limits, shift.stalls)
+
+        return Connection(
+            Client(wire_to), self._shared, idle=shift.idle, heads=shift.heads
+        )
+
+    def close_oldest_idle(self) -> bool:
+        """Close who has been idle for longest; False if nobody is."""
+        oldest = None if self._shift is None else self._shift.idle.oldest
+        if oldest is None:
+            return False
+        oldest.close_if_idle()
+        return True
+
+    async def drain(self) -> None:
+        """Close idle connections now, and every other with its current answer."""
+        self._shared.is_draining = True
+        if self._shift is not None:
+            for connection in list(self._shift.idle):
+                connection.close_if_idle()
+
+
+class _Shift:
+    """What looks after the connections from the first one's begin to the last's end."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.connections = 0
+        self._sweeper = Sweeper()
+        self.idle = Line(self._sweeper, limits.idle_s, Connection.end_idleness)
+        self.heads = Line(self._sweeper, limits.head_s, Connection.give_up)
+        self.stalls: Line[Wire] = Line(
+            self._sweeper, limits.stall_s, lambda wire: wire.interrupt()
+        )
+        trio.lowlevel.spawn_system_task(self._sweeper.run)
+        self.watch: HangupWatch | None = None
+        if HangupWatch.is_supported:
+            with suppress(OSError):  # out of files; these connections are read ahead
+                self.watch = HangupWatch()
+                trio.lowlevel.spawn_system_task(self.watch.run)
+
+    def end(self) -> None:
+        self._sweeper.stop()
+        if self.watch is not None:
+            self.watch.stop()

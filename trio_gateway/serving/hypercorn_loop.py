@@ -1,0 +1,63 @@
+"""The connections of one server, served by Hypercorn's protocol, hardened."""
+
+import trio
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.utils import wrap_app
+
+from trio_gateway.serving.connection import Connection
+from trio_gateway.serving.failure_log import FailureLog
+from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.protocol import hypercorn_config
+
+
+class HypercornLoop:
+    """Serves one app on any number of streams."""
+
+    def __init__(
+        self,
+        app: ASGIFramework,
+        limits: Limits,
+        failures: FailureLog,
+        state: dict[str, object],
+    ) -> None:
+        self._app = wrap_app(app, 0, "asgi")
+        self._config = hypercorn_config(limits)
+        self._context = WorkerContext(None)
+        self._limits = limits
+        self._failures = failures
+        self._state = state
+        self._idle: dict[Connection, None] = {}  # oldest first
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether connections end with the request that they are serving."""
+        return self._context.terminated.is_set()
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection and close it; raises only `trio.Cancelled`."""
+        connection = Connection(
+            self._app,
+            self._config,
+            self._context,
+            ConnectionState(self._state.copy()),
+            stream,
+            limits=self._limits,
+            failures=self._failures,
+            idle=self._idle,
+        )
+        await connection.run()
+
+    def close_oldest_idle(self) -> bool:
+        """Close who has been idle for longest; False if nobody is."""
+        oldest = next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        oldest.close_if_idle()
+        return True
+
+    async def drain(self) -> None:
+        """Close idle connections now, and every other with its current answer."""
+        await self._context.terminated.set()
+        for connection in list(self._idle):
+            connection.close_if_idle()
