@@ -10,6 +10,7 @@ from trio_gateway.cli.bench_departures import bench_departures
 from trio_gateway.cli.bench_engine import bench_engine
 from trio_gateway.cli.check import check
 from trio_gateway.cli.explain import explain
+from trio_gateway.cli.import_ import import_
 from trio_gateway.cli.init import init
 from trio_gateway.cli.keys import keys
 from trio_gateway.cli.schema import schema
@@ -40,6 +41,7 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(check)
 main.add_command(init)
+main.add_command(import_)
 main.add_command(schema)
 main.add_command(simulate)
 main.add_command(explain)

@@ -25,6 +25,9 @@ NODES_MAX: Final = 100_000
 # Longer keys are clipped in reports.
 KEY_SHOWN_MAX: Final = 100
 
+# What is said of a key with nothing behind it.
+HAS_NO_VALUE: Final = "has no value"
+
 _TAG: Final = "tag:yaml.org,2002:"
 _KINDS: Final = {
     _TAG + "bool": "an on/off value",
@@ -321,7 +324,7 @@ class _Builder:
         if kind == "null":
             if "overrides" not in path:
                 remedy = "Write a value, or delete the line."
-                self._complain(None, path, "has no value", remedy)
+                self._complain(None, path, HAS_NO_VALUE, remedy)
             return None
         try:
             match kind:
