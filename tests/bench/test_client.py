@@ -30,6 +30,11 @@ def test_no_prefix_of_an_answer_is_good() -> None:
     ("answer", "load", "wrong"),
     [
         (error_answer(503), REQUESTS, "status 503"),
+        (
+            b'HTTP/1.1 503 \r\n\r\n{"error": {"code": "unavailable"}}',
+            REQUESTS,
+            "status 503 unavailable",
+        ),
         (whole_answer().replace(b"breaker", b"braker"), REQUESTS, "other words"),
         (b"".join(stream_pieces(2)), STREAM, "other chunks"),
         (b"".join(stream_pieces(4)), STREAM, "other chunks"),

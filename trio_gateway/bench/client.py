@@ -11,6 +11,7 @@ a rate, one that had to wait for a late gateway was late all that time.
 import json
 import math
 import os
+import re
 import select
 import socket
 import sys
@@ -37,6 +38,7 @@ _OPENING_MAX: Final = 4
 
 _READ_BYTES: Final = 256 * 1024
 _LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
+_CODE: Final = re.compile(rb'"code": ?"(\w{1,40})"')  # in an error's body
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
@@ -304,7 +306,9 @@ def what_is_wrong(answer: bytes, load: Load) -> str | None:
     """Say what is wrong with a whole answer; None if it is what was asked for."""
     head, _, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
-        return f"status {head[9:12].decode('latin-1')}"
+        code = _CODE.search(body)
+        told = head[9:12] + (b" " + code.group(1) if code else b"")
+        return f"status {told.decode('latin-1')}"
     fields = head.lower()
     if b"\r\ntransfer-encoding: chunked" in fields:
         joined = _joined(body)
