@@ -1,6 +1,5 @@
 """The JSON Schema, looked at by an independent validator."""
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -11,9 +10,11 @@ import jsonschema
 import pytest
 
 from tests.policy.test_load import REFUSED
+from tests.policy.write_reference import schema_text, with_table
 from trio_gateway.policy import model
 from trio_gateway.policy.document import read_document
 from trio_gateway.policy.reference import TABLES, key_of
+from trio_gateway.policy.reference_text import table
 from trio_gateway.policy.schema import policy_schema
 
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -105,9 +106,20 @@ def test_a_refused_policy_is_invalid_unless_no_schema_could_see_why(
     assert VALIDATOR.is_valid(said) == (name in BEYOND_A_SCHEMA)
 
 
+HOW_TO_WRITE: Final = "python -m tests.policy.write_reference writes it anew"
+
+
 def test_the_file_that_editors_read_is_this_schema() -> None:
-    written = json.loads((POLICIES / "policy.schema.json").read_text())
-    assert written == SCHEMA, "trio-gateway schema > policies/policy.schema.json"
+    written = (POLICIES / "policy.schema.json").read_text()
+    assert written == schema_text(), HOW_TO_WRITE
+
+
+def test_the_reference_has_every_key_with_type_default_and_example() -> None:
+    written = (POLICIES / "README.md").read_text()
+    assert written == with_table(written), HOW_TO_WRITE
+    rows = table().splitlines()[3:-1]
+    assert len(rows) == sum(len(each.keys) for each in TABLES)
+    assert all(len(re.split(r" \| ", row)) == 5 for row in rows)
 
 
 @pytest.mark.parametrize("path", FILES[:-1], ids=lambda path: path.name)
@@ -139,8 +151,8 @@ def test_the_reference_says_something_of_each_key_and_of_no_other() -> None:
         if isinstance(section, type) and issubclass(section, model.Section):
             for name in section.model_fields:
                 assert key_of(section, name).what
-    for table in TABLES:
-        assert set(table.keys) <= set(table.section.model_fields), table.path
+    for each in TABLES:
+        assert set(each.keys) <= set(each.section.model_fields), each.path
 
 
 def test_what_no_section_has_is_invalid_everywhere() -> None:
