@@ -357,8 +357,10 @@ class _Builder:
             self._complain(None, path, message, "Delete the 0, or put it in quotes.")
 
     def _complain_of_tag(self, node: yaml.Node, path: KeyPath) -> None:
-        message = f"has the tag {node.tag.replace(_TAG, '!!')}"
-        remedy = "Policy files hold plain values only: leave the tag out."
+        is_known = node.tag.startswith(_TAG)  # others may be secrets that begin with !
+        tag = node.tag.replace(_TAG, "!!") if is_known else "!..."
+        message = f"has the tag {tag}"
+        remedy = "Leave it out, or put a text that begins with ! in quotes."
         self._complain(None, path, message, remedy)
 
     def _complain_of_second(
