@@ -358,8 +358,8 @@ class _Builder:
 
     def _complain_of_tag(self, node: yaml.Node, path: KeyPath) -> None:
         is_known = node.tag.startswith(_TAG)  # others may be secrets that begin with !
-        tag = node.tag.replace(_TAG, "!!") if is_known else "!..."
-        message = f"has the tag {tag}"
+        tag = f"the tag {node.tag.replace(_TAG, '!!')}" if is_known else "a tag"
+        message = f"has {tag}"
         remedy = "Leave it out, or put a text that begins with ! in quotes."
         self._complain(None, path, message, remedy)
 
