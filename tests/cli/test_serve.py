@@ -159,3 +159,21 @@ def test_an_admin_key_from_the_environment_is_asked_for(
         bearer = {"authorization": "Bearer ops"}
         assert httpx.get(metrics, headers=bearer).status_code == 200
         assert gateway.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("server", ["fast", "hypercorn"])
+def test_either_serving_loop_serves(tmp_path: Path, server: str) -> None:
+    command = (*COMMAND, *DEMO, *ANYWHERE, "--server", server)
+    with running(command, tmp_path / "log") as gateway:
+        clients = gateway.wait_for(r"listening on (http://\S+?),")[1]
+        answer = httpx.post(
+            f"{clients}/v1/chat/completions",
+            headers={"authorization": "Bearer demo"},
+            json={"model": "demo-chat", "messages": [{"role": "user", "content": "x"}]},
+            timeout=10,
+        )
+        names = {name for name, _ in answer.headers.raw}
+        gateway.end(signal.SIGINT)
+    assert answer.status_code == 200
+    assert answer.json()["choices"]
+    assert b"x-gateway-target" in names

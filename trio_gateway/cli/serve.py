@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import click
 import trio
@@ -32,7 +32,9 @@ from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.relay.exchange import Relay
 from trio_gateway.relay.lag import watch_lag
 from trio_gateway.relay.record import ExchangeRecord
+from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.process import Addresses, BindError, Drain, Site, run
+from trio_gateway.serving.server import ServerKind
 from trio_gateway.telemetry.attention import Attention
 from trio_gateway.telemetry.log import Level, event_line, exchange_line, exchange_text
 from trio_gateway.telemetry.metrics import Metrics
@@ -42,6 +44,9 @@ from trio_gateway.telemetry.writer import LineWriter, dropped_text
 from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_admin_app, create_app
 from trio_gateway.web.gateway import Gateway, PolicyNews
+
+# Operators and scrapers; clients must not lose their share of open files to them.
+_ADMIN_CONNECTIONS_MAX: Final = 64
 
 ADMIN_KEY_VARIABLE: Final = "TRIO_GATEWAY_ADMIN_KEY"
 
@@ -63,6 +68,7 @@ class Options:
     admin_key: Secret | None
     is_demo: bool
     is_text: bool
+    server: ServerKind
 
 
 @click.command()
@@ -89,6 +95,13 @@ class Options:
     "--workers", default=1, show_default=True, help="Processes; more than 1 is to come."
 )
 @click.option(
+    "--server",
+    type=click.Choice(get_args(ServerKind)),
+    default="fast",
+    show_default=True,
+    help="Our own serving loop, or Hypercorn's, hardened.",
+)
+@click.option(
     "--log",
     type=click.Choice(["json", "text"]),
     help="How exchanges are told; text in a demo, else json.",
@@ -99,7 +112,14 @@ class Options:
     help="Start two simulated providers, one of them flaky, for policies/demo.yaml.",
 )
 def serve(
-    policy: Path, bind: str, admin: str, workers: int, log: str | None, *, demo: bool
+    policy: Path,
+    bind: str,
+    admin: str,
+    workers: int,
+    server: ServerKind,
+    log: str | None,
+    *,
+    demo: bool,
 ) -> None:
     """Serve a policy's models to OpenAI-compatible clients.
 
@@ -123,6 +143,7 @@ def serve(
         admin_key=_admin_key(admin),
         is_demo=demo,
         is_text=log == "text" or (demo and log is None),
+        server=server,
     )
     try:
         code = trio.run(_serve, options)
@@ -267,11 +288,13 @@ class House:
         )
 
     def _sites(self, gateway: Gateway) -> list[Site]:
-        sites = [Site(create_app(gateway), [self.options.bind])]
+        server = self.options.server
+        sites = [Site(create_app(gateway), [self.options.bind], server=server)]
         if self.options.admin is not None:
             host = self.options.admin.rpartition(":")[0].strip("[]")
             app = create_admin_app(gateway, bind_host=host, key=self.options.admin_key)
-            sites.append(Site(app, [self.options.admin]))
+            limits = Limits(connections_max=_ADMIN_CONNECTIONS_MAX)
+            sites.append(Site(app, [self.options.admin], limits, server))
         return sites
 
     def _announce(self, addresses: Addresses) -> None:
