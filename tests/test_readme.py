@@ -42,6 +42,12 @@ SERVERS = {
 }
 
 
+def _outside_make() -> dict[str, str]:
+    """Return our environment without what `make test` adds for a `make` inside it."""
+    own = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
+    return {name: value for name, value in os.environ.items() if name not in own}
+
+
 class Reader:
     """Somebody who follows README: a folder, a shell's environment, what runs.
 
@@ -50,7 +56,7 @@ class Reader:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
-        self.environ = {**os.environ, "PATH": curl.on_path(folder / "bin")}
+        self.environ = {**_outside_make(), "PATH": curl.on_path(folder / "bin")}
         self.ports: dict[int, int] = {}  # the real one by the documented one
         self._stack = stack
         self._running: dict[int, Running] = {}
