@@ -373,7 +373,8 @@ def test_memory_does_not_grow_with_the_run() -> None:
         return peak
 
     peak_bytes(10.0)  # what is imported and cached once
-    assert peak_bytes(300.0) < 1.5 * peak_bytes(100.0)
+    # The windows fill at first; a run kept in memory would take six times as much.
+    assert peak_bytes(600.0) < 2.5 * peak_bytes(100.0)
 
 
 def test_nothing_is_left_in_the_fleet() -> None:
