@@ -75,11 +75,11 @@ class Attempts(list[Attempt]):
 
     def counted(self, target: Target | None = None) -> int:
         """How many there were, in all or at one target; redials do not count."""
-        return sum(
-            attempt.reason is not Reason.REDIAL
-            for attempt in self
-            if target is None or attempt.target is target
-        )
+        number = 0
+        for attempt in self:
+            if attempt.reason is not Reason.REDIAL:
+                number += target is None or attempt.target is target
+        return number
 
     def failures(self) -> list[Failure]:
         """Why they failed; not those that we dropped or sent again."""
