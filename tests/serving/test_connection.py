@@ -315,14 +315,16 @@ async def test_a_departure_overtakes_a_body_that_was_not_read(
     assert app.seen == ["POST /wait", "disconnect"]
 
 
+@pytest.mark.parametrize("body", [b"", b"{}"])
 async def test_a_client_that_pipelines_without_end_is_dropped(
+    body: bytes,
     kind: ServerKind,
     autojump_clock: MockClock,
 ) -> None:
     app = Toy()
 
     async def client(stream: trio.abc.HalfCloseableStream) -> None:
-        await stream.send_all(request("/wait"))
+        await stream.send_all(request("/wait", body=body))
         await stream.send_all(request("/hi") * 20_000)
         assert await read_to_end(stream) == b""
 
@@ -542,7 +544,90 @@ async def test_requests_may_be_cut_anywhere(
         await visit(kind, Toy(), client)
 
 
+async def test_after_its_answer_an_app_receives_the_end(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/afterwards"))
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        await app.ended.wait()
+        assert trio.current_time() == 0
+
+    await visit(kind, app, client)
+    assert app.seen == ["GET /afterwards", "http.disconnect"]
+
+
+async def test_100_is_not_said_in_the_middle_of_an_answer(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    length = "content-length: 1"
+    head = request("/talks_first", "expect: 100-continue", length, CLOSE)
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(head)
+        await trio.sleep(1)
+        await stream.send_all(b"b")
+        assert b"HTTP/1.1 100" not in await read_to_end(stream)
+
+    await visit(kind, Toy(), client)
+
+
+async def test_a_body_that_is_too_long_to_skip_ends_the_connection_with_notice(
+    autojump_clock: MockClock,
+) -> None:
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/early", "content-length: 9000000"))
+        assert b"\r\nconnection: close\r\n" in await read_to_end(stream)
+
+    await visit("fast", Toy(), client)
+
+
+async def test_a_body_without_end_is_not_skipped_for_long(
+    autojump_clock: MockClock,
+) -> None:
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/early", "transfer-encoding: chunked"))
+        await stream.send_all(b"fffff\r\n" + b"x" * 200_000)
+        await read_to_end(stream)
+
+    await visit("fast", Toy(), client)
+    assert trio.current_time() < Limits().head_s / 2
+
+
+@pytest.mark.parametrize("fields", [(), ("content-length: 2",)])
+async def test_one_who_sends_without_end_gets_no_answer_that_was_not_begun(
+    fields: tuple[str, ...], kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    app = Toy()
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(request("/late_answer", *fields))
+        await app.started.wait()
+        await stream.send_all(b"{}" + request("/hi") * 20_000)
+        await trio.testing.wait_all_tasks_blocked()
+        app.may_answer.set()
+        if not fields:
+            assert await read_to_end(stream) == b""
+
+    await visit(kind, app, client)
+    assert app.seen == ["GET /late_answer"]
+
+
 # Draining.
+
+
+async def test_who_comes_while_we_drain_is_not_waited_for(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    server = Server(Toy(), kind=kind)
+    await server.drain()
+    ours, theirs = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_stream, theirs)
+        assert await ours.receive_some() == b""
+    assert trio.current_time() < 5
 
 
 async def test_draining_closes_the_idle_and_announces_the_close_to_the_busy(

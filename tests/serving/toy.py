@@ -59,6 +59,18 @@ class Toy:
         """Answers without asking for the body."""
         await answer(send, b"no", status=413)
 
+    async def at_afterwards(self, receive: Receive, send: Send) -> None:
+        """Answers, and asks what comes then."""
+        await whole_body(receive)
+        await answer(send, b"hi")
+        self.seen.append((await receive())["type"])
+
+    async def at_talks_first(self, receive: Receive, send: Send) -> None:
+        """Answers in part, and only then asks for the body."""
+        await begin(send)
+        await part(send, b"a")
+        await part(send, await whole_body(receive), more=False)
+
     async def at_late_answer(self, receive: Receive, send: Send) -> None:
         """Answers when the test says so, without having asked for the body."""
         await self.may_answer.wait()

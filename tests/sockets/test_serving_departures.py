@@ -1,6 +1,7 @@
 """Clients that leave, stall, crowd or drag, over real sockets, here and there."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
@@ -17,7 +18,7 @@ from tests.serving.doors import (
     visit_server,
 )
 from tests.serving.test_cancels import Blind
-from tests.serving.toy import Toy, request
+from tests.serving.toy import Receive, Send, Toy, begin, part, request
 from trio_gateway.serving.limits import Limits
 
 # Real seconds. A departure is seen within a millisecond; CI may be busy.
@@ -252,6 +253,121 @@ async def test_a_drain_waits_for_a_framework_only_here(kind: Kind) -> None:
     await stream.aclose()
     assert end == "end"
     assert (took_s < drain_s) is (kind != "stock")
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_a_client_that_reads_slowly_is_not_stalled(kind: Kind) -> None:
+    is_served = False
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        nonlocal is_served
+        await begin(send)
+        await part(send, b"x" * 30_000_000)
+        is_served = True
+
+    async def visit(port: int) -> None:
+        stream = await dial(port, receive_buffer=4096)
+        await stream.send_all(request("/"))
+        for _ in range(10):
+            await trio.sleep(0.3)
+            for _ in range(100):
+                assert await stream.receive_some(4096)
+        assert not is_served
+        await reset(stream)
+
+    assert await visit_server(kind, app, visit, limits=Limits(stall_s=1.5)) == set()
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_nothing_follows_what_was_torn(kind: Kind) -> None:
+    got, end = b"", ""
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await begin(send)
+        with trio.move_on_after(0.2):
+            await part(send, b"x" * 10_000_000)
+        await part(send, b"resumed", more=False)
+
+    async def visit(port: int) -> None:
+        nonlocal got, end
+        stream = await dial(port, receive_buffer=4096)
+        await stream.send_all(request("/"))
+        await trio.sleep(0.4)
+        got, end = await read(stream, within_s=AT_ONCE_S)
+        await stream.aclose()
+
+    await visit_server(kind, app, visit)
+    assert got.startswith(b"HTTP/1.1 200")
+    assert b"resumed" not in got
+    assert end in {"end", "reset"}
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_an_app_that_never_waits_lets_others_run_and_can_be_cancelled(
+    kind: Kind,
+) -> None:
+    turns, is_cancelled = 0, False
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        nonlocal turns, is_cancelled
+        if scope["type"] != "http":
+            return
+        async with trio.open_nursery() as nursery:
+            await begin(send)
+            nursery.start_soon(count_turns)
+            turns = 0
+            for _ in range(100):
+                await part(send, b"x")
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await part(send, b"x")
+            is_cancelled = scope.cancelled_caught
+            nursery.cancel_scope.cancel()
+
+    async def visit(port: int) -> None:
+        async with await dial(port) as stream:
+            await stream.send_all(request("/"))
+            await read(stream, within_s=AT_ONCE_S)
+
+    assert await visit_server(kind, app, visit) == set()
+    assert turns >= 5
+    assert is_cancelled
+
+
+@pytest.mark.parametrize("kind", OURS)
+@pytest.mark.parametrize(
+    "head",
+    [
+        request("/early", "content-length: 9000000", method="POST"),
+        request("/early", "content-length: 9000000", "connection: close"),
+        request("/slow", "connection: close"),
+    ],
+)
+async def test_an_answer_reaches_a_client_that_goes_on_sending(
+    head: bytes, kind: Kind
+) -> None:
+    got, end = b"", ""
+
+    async def visit(port: int) -> None:
+        nonlocal got, end
+        stream = await dial(port)
+        await stream.send_all(head)
+        await trio.sleep(0.005)
+        for _ in range(20):
+            await stream.send_all(b"x" * 1000)
+            await trio.sleep(0.01)
+        got, end = await read(stream, within_s=AT_ONCE_S)
+        await stream.aclose()
+
+    assert await visit_server(kind, Toy(), visit) == set()
+    assert got.startswith(b"HTTP/1.1 ")
+    assert end == "end"
 
 
 @pytest.mark.parametrize("kind", OURS)

@@ -42,6 +42,14 @@ async def pair() -> AsyncIterator[Pair]:
     made.close()
 
 
+async def test_a_departure_is_told_once(watch: HangupWatch, pair: Pair) -> None:
+    calls: list[int] = []
+    watch.add(pair.ours.fileno(), lambda: calls.append(1))
+    pair.theirs.close()
+    await trio.sleep(NEVER_S)
+    assert calls == [1]
+
+
 async def test_a_close_is_told(watch: HangupWatch, pair: Pair) -> None:
     watch.add(pair.ours.fileno(), pair.hung_up.set)
     pair.theirs.close()

@@ -50,7 +50,7 @@ class Client:
         data = await self.wire.receive()
         if not data:
             self.departed()
-        return b"" if self.is_broken else data
+        return data
 
     async def write(self, data: bytes) -> None:
         """Send; where that fails or is cancelled, nothing may ever follow."""

@@ -119,7 +119,7 @@ class Connection:
         if end > self._shared.limits.head_bytes_max:
             raise RefusedError(431)
         client.held = held[end:]
-        return None if client.is_broken else parse_head(held[:end], self._shared.limits)
+        return parse_head(held[:end], self._shared.limits)
 
     def _await_more(self, *, has_begun: bool) -> None:
         if has_begun:
@@ -145,8 +145,6 @@ class Connection:
             raise RefusedError(exchange.refused or 500)
         if response.is_last or not response.is_finished:
             self._must_linger = bool(client.held) or not exchange.has_read_all
-            return False
-        if self._shared.is_draining:
             return False
         if not exchange.has_read_all:
             self._heads.enter(self)

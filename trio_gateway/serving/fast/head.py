@@ -60,7 +60,7 @@ def parse_head(data: bytes, limits: Limits) -> Head:
     except HttpParserError:
         raise RefusedError(400) from None
     if not sink.is_complete:
-        raise RefusedError(400)
+        raise RefusedError(400)  # llhttp sees its end elsewhere than we do
     if len(sink.fields) > limits.head_fields_max:
         raise RefusedError(431)
     path, _, query = target.partition(b"?")
