@@ -118,6 +118,27 @@ async def test_the_drains_steps_come_in_their_order_and_time(
     assert [at for _, at in steps] == pytest.approx([1, 26, 28])
 
 
+async def test_who_is_idle_may_ask_once_more_while_parting(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    """Else the request that was on its way when its connection was closed is lost."""
+
+    async def story(listener: MemoryListener, shutdown: Shutdown) -> None:
+        used, fresh, silent = [await listener.dial() for _ in range(3)]
+        assert b"connection: close" not in await ask(used)
+        shutdown.request()
+        await trio.sleep(1)
+        for stream in (used, fresh):
+            answer = await ask(stream)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in answer.lower()
+            assert await stream.receive_some() == b""
+        assert await silent.receive_some() == b""
+        assert trio.current_time() == pytest.approx(2, abs=0.1)
+
+    assert await live(kind, Toy(), story, drain=Drain(parting_s=2)) == 0
+
+
 async def test_a_second_request_ends_at_once(
     kind: ServerKind, autojump_clock: MockClock
 ) -> None:

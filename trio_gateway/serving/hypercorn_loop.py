@@ -1,14 +1,13 @@
 """The connections of one server, served by Hypercorn's protocol, hardened."""
 
 import trio
-from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import wrap_app
 
 from trio_gateway.serving.connection import Connection
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.protocol import hypercorn_config
+from trio_gateway.serving.protocol import Context, hypercorn_config
 
 
 class HypercornLoop:
@@ -23,7 +22,7 @@ class HypercornLoop:
     ) -> None:
         self._app = wrap_app(app, 0, "asgi")
         self._config = hypercorn_config(limits)
-        self._context = WorkerContext(None)
+        self._context = Context(None)
         self._limits = limits
         self._failures = failures
         self._state = state
@@ -56,8 +55,13 @@ class HypercornLoop:
         oldest.close_if_idle()
         return True
 
+    def part(self) -> None:
+        """Close every connection with its next answer; who is idle may still ask."""
+        self._context.is_parting = True
+
     async def drain(self) -> None:
         """Close idle connections now, and every other with its current answer."""
+        self._context.is_parting = True
         await self._context.terminated.set()
         for connection in list(self._idle):
             connection.close_if_idle()

@@ -66,6 +66,9 @@ class Drain:
     limit_s: float = 30.0
     # Between "not ready" and refusing connections, for balancers to look elsewhere.
     notice_s: float = 0.0
+    # After it, for clients with idle connections to ask once more, and be told to ask
+    # elsewhere from then on. Without it, a request that is on its way is lost.
+    parting_s: float = 0.0
     on_start: Callable[[], None] = _nothing
     on_deadline: Callable[[], None] = _nothing
 
@@ -198,6 +201,10 @@ async def _drain(
     await trio.sleep(drain.notice_s)
     accepting.cancel()
     await _close(places)
+    for place in places:
+        place.server.part()
+    if drain.parting_s:
+        await _are_empty(places, within_s=drain.parting_s)
     for place in places:
         await place.server.drain()
     if await _are_empty(places, within_s=drain.limit_s):

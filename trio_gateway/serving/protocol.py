@@ -15,6 +15,7 @@ from hypercorn.config import Config
 from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGISendEvent
 
 from trio_gateway.serving.limits import Limits
@@ -22,6 +23,12 @@ from trio_gateway.serving.refusals import REFUSALS, refusal_body
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _LOOSE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
+
+
+class Context(WorkerContext):
+    """What the connections of one server share."""
+
+    is_parting = False  # an answer is the last one of its connection
 
 
 class StrictParser(h11.Connection):
@@ -160,8 +167,9 @@ class StrictProtocol(H11Protocol):
         await self._send_h11_event(h11.EndOfMessage())
 
     async def stream_send(self, event: Event) -> None:
-        """Take an event of the app's response; while draining, announce the close."""
-        if isinstance(event, Response) and self.context.terminated.is_set():
+        """Take an event of the app's response; while parting, announce the close."""
+        is_parting = isinstance(self.context, Context) and self.context.is_parting
+        if isinstance(event, Response) and is_parting:
             event = replace(event, headers=[*event.headers, (b"connection", b"close")])
         await super().stream_send(event)
 

@@ -50,6 +50,7 @@ class _Loop(Protocol):
     def is_draining(self) -> bool: ...
     async def serve(self, stream: trio.abc.Stream) -> None: ...
     def close_oldest_idle(self) -> bool: ...
+    def part(self) -> None: ...
     async def drain(self) -> None: ...
 
 
@@ -73,6 +74,7 @@ class Server:
         self._open = 0
         self._refusing = 0
         self._emptied = trio.Event()
+        self._is_parting = False
 
     @property
     def connections(self) -> int:
@@ -86,8 +88,7 @@ class Server:
             await self._loop.serve(stream)
         finally:
             self._open -= 1
-            if self.is_draining and not self._open:
-                self._emptied.set()
+            self._note_emptiness()
 
     async def serve_listeners(
         self, listeners: Iterable[Listener], connections: trio.Nursery
@@ -108,15 +109,28 @@ class Server:
         """Whether connections end with the request that they are serving."""
         return self._loop.is_draining
 
+    def part(self) -> None:
+        """Close every connection with its next answer; who is idle may still ask.
+
+        So a client that keeps connections alive loses no request to the end of one.
+        """
+        self._is_parting = True
+        self._loop.part()
+        self._note_emptiness()
+
     async def drain(self) -> None:
         """Close idle connections now, and every other with its current answer."""
+        self._is_parting = True
         await self._loop.drain()
-        if not self._open:
-            self._emptied.set()
+        self._note_emptiness()
 
     async def wait_until_empty(self) -> None:
-        """Wait, after `drain`, for the last connection's end."""
+        """Wait, after `part` or `drain`, for the last connection's end."""
         await self._emptied.wait()
+
+    def _note_emptiness(self) -> None:
+        if self._is_parting and not self._open:
+            self._emptied.set()
 
     # Accepting.
 

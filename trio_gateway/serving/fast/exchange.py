@@ -213,7 +213,7 @@ class Exchange:
         date = b""
         if not response.is_started:
             date = self._shared.date_line()
-            if self._shared.is_draining or self._is_too_much_left():
+            if self._shared.is_parting or self._is_too_much_left():
                 response.is_last = True
         has_more = message.get("more_body", False)
         data = response.part(message.get("body", b""), has_more=has_more, date=date)

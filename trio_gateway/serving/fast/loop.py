@@ -71,9 +71,13 @@ class FastLoop:
         oldest.close_if_idle()
         return True
 
+    def part(self) -> None:
+        """Close every connection with its next answer; who is idle may still ask."""
+        self._shared.is_parting = True
+
     async def drain(self) -> None:
         """Close idle connections now, and every other with its current answer."""
-        self._shared.is_draining = True
+        self._shared.is_parting = self._shared.is_draining = True
         if self._shift is not None:
             for connection in list(self._shift.idle):
                 connection.close_if_idle()

@@ -34,7 +34,8 @@ class Shared:
     limits: Limits
     failures: FailureLog
     state: dict[str, object]  # what the app's lifespan hands to requests
-    is_draining: bool = False  # connections end with the request they are serving
+    is_parting: bool = False  # an answer is the last one of its connection
+    is_draining: bool = False  # and who has not asked yet is not waited for
     _date: DateLine = field(default_factory=DateLine)
 
     def date_line(self) -> bytes:
