@@ -161,6 +161,25 @@ def test_a_scenario_that_cannot_be_used_is_2(play: Path) -> None:
     assert result.stdout == ""
 
 
+def test_a_name_that_the_policy_lacks_is_told_with_its_line(play: Path) -> None:
+    play.write_text(play.read_text().replace("first:", "frist:"))
+    result = simulate(play)
+    assert result.exit_code == 2
+    assert "is no target of these models" in result.stderr
+    assert "^^^^" in result.stderr
+
+
+def test_what_is_wrong_with_the_policy_is_told_with_its_line(
+    play: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "wrong.yaml"
+    policy.write_text("version: 1\nproviders: {a: {bas_url: https://a.test}}\n")
+    result = simulate(play, "--policy", str(policy))
+    assert result.exit_code == 2
+    assert f"{policy}:2:17: providers.a.bas_url" in result.stderr
+    assert " 2 | providers: {a: {bas_url: https://a.test}}\n" in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -4,9 +4,14 @@ import json
 import re
 from pathlib import Path
 
+from trio_gateway.chaos.scenarios.schema import scenario_schema
 from trio_gateway.policy.reference_text import BEGIN, END, table
-from trio_gateway.policy.schema import policy_schema
+from trio_gateway.policy.schema import JsonSchema, policy_schema
 
+SCHEMAS = {
+    "policy.schema.json": policy_schema(),
+    "scenarios/scenario.schema.json": scenario_schema(),
+}
 POLICIES = Path(__file__).parents[2] / "policies"
 
 
@@ -16,12 +21,13 @@ def with_table(readme: str) -> str:
     return between.sub(lambda _: table(), readme)
 
 
-def schema_text() -> str:
-    """The schema as the command prints it."""
-    return json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(schema: JsonSchema) -> str:
+    """A schema as the command prints it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
     readme = POLICIES / "README.md"
     readme.write_text(with_table(readme.read_text()))
-    (POLICIES / "policy.schema.json").write_text(schema_text())
+    for name, schema in SCHEMAS.items():
+        (POLICIES / name).write_text(schema_text(schema))

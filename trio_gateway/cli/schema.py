@@ -4,22 +4,23 @@ import json
 
 import click
 
+from trio_gateway.chaos.scenarios.schema import scenario_schema
 from trio_gateway.policy.schema import policy_schema
 
 
 @click.command()
-@click.argument("of", type=click.Choice(["policy"]), default="policy")
+@click.argument("of", type=click.Choice(["policy", "scenario"]), default="policy")
 def schema(of: str) -> None:
-    """Print the JSON Schema (2020-12) of policy files.
+    """Print the JSON Schema (2020-12) of policy files, or of scenario files.
 
     Editors complete and explain keys by it. With a YAML language server, write the
-    schema beside the policy, and name it in the policy's first line:
+    schema beside the file, and name it in the file's first line:
     # yaml-language-server: $schema=policy.schema.json
 
     \b
     Examples:
       trio-gateway schema > policy.schema.json
-      trio-gateway schema policy | less
+      trio-gateway schema scenario > scenario.schema.json
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
-    made = {"policy": policy_schema}[of]()
+    made = {"policy": policy_schema, "scenario": scenario_schema}[of]()
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))

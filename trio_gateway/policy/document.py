@@ -13,7 +13,7 @@ from typing import Final
 import yaml
 from yaml.composer import Composer
 
-from trio_gateway.policy.problems import Problem, Spot
+from trio_gateway.policy.problems import Problem, Source, Spot
 from trio_gateway.policy.syntax import DEPTH_MAX, TOO_DEEP, not_yaml
 
 KeyPath = tuple[str | int, ...]
@@ -52,10 +52,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What the files say, and where they say it."""
+    """What the files say, where they say it, and the files for a report to show."""
 
     value: Mapping[str, object]
     places: Mapping[KeyPath, Place]
+    sources: tuple[Source, ...] = ()
 
     def place(self, path: KeyPath) -> Place:
         """Where this path was written, or the nearest thing around it."""
@@ -166,7 +167,8 @@ def read_document(file: str, content: bytes) -> tuple[Document | None, list[Prob
         message = "must be a mapping"
         remedy = "Begin with `version: 1`, and write `key: value` pairs under it."
         return None, [Problem(file, 1, 1, "", message, remedy)]
-    return Document(value, builder.places), builder.problems
+    document = Document(value, builder.places, ((file, content),))
+    return document, builder.problems
 
 
 def _not_utf8(file: str, content: bytes, start: int) -> Problem:

@@ -174,7 +174,7 @@ def policy_from(
     Raises:
         PolicyError: Everything that is wrong, each with place and remedy.
     """
-    written = _checked(document, environ, _is_not_asked, Report())
+    written = _checked(document, environ, _is_not_asked, Report(document.sources))
     return resolve(written, revision=revision)
 
 

@@ -20,7 +20,8 @@ def merge(
     whole.places[()] = documents[0].place(()) if alone else Place(root, None, None)
     for document in documents:
         whole.add(document)
-    return Document(whole.value, whole.places), whole.problems
+    sources = tuple(source for document in documents for source in document.sources)
+    return Document(whole.value, whole.places, sources), whole.problems
 
 
 @dataclass(slots=True)

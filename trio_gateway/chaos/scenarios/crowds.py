@@ -119,9 +119,10 @@ def read_crowd(section: Section, duration_s: float) -> CrowdSpec:
         max_tokens=section.take("max_tokens", count, None),
         request_bytes=section.take("prompt", parse_size, 500),
         patience=section.take("leave_after", seconds, None),
-        library=_library(section.section("library")),
+        library=_library(section.section("library", like="{retries: 2}")),
     )
-    daily, bursts = section.section("daily"), section.section("bursts")
+    daily = section.section("daily", like="{lowest: 30%}")
+    bursts = section.section("bursts", like="{factor: 5, every: 1m, for: 5s}")
     spec = CrowdSpec(
         path=section.path,
         slug=slug,

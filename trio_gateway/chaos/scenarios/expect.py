@@ -85,7 +85,7 @@ def read_expectations(section: Section | None) -> Expectations:
     if section is None:
         return ()
     bounds: list[Bound] = []
-    inner = section.section("first_token")
+    inner = section.section("first_token", like="{p99: 6s}")
     for measure in MEASURES:
         outer, _, key = measure.key.rpartition(".")
         place = inner if outer else section
@@ -100,7 +100,8 @@ def read_expectations(section: Section | None) -> Expectations:
 
 
 def _any_share(value: object) -> float:
-    return 0.0 if value in ("0%", 0) else share(value)
+    is_none = value == "0%" or (value == 0 and not isinstance(value, bool))
+    return 0.0 if is_none else share(value)
 
 
 def _factor(value: object) -> float:

@@ -17,8 +17,8 @@ from trio_gateway.chaos.errors import Hint, HintForm, error_script
 from trio_gateway.chaos.outline import Fails, Hangs, outline_of
 from trio_gateway.chaos.scenarios.reading import (
     Section,
-    count,
     duration,
+    error_status,
     instant,
     number,
     one_of,
@@ -86,15 +86,11 @@ Read = Callable[[Section], Bad]
 
 
 def _errors(section: Section) -> Bad:
-    status = section.take("status", count, 503)
-    if not 400 <= status <= 599:
-        section.complain("status", "is not an error's status", "Write 400 to 599.")
-        status = 503
-    return an_error(status)
+    return an_error(section.take("status", error_status, 503))
 
 
 def _throttled(section: Section) -> Bad:
-    status = section.take("status", count, 429)
+    status = section.take("status", error_status, 429)
     if not section.has("retry_after"):
         return an_error(status)
     forms = [form.value for form in HintForm if form is not HintForm.RAW]
@@ -287,7 +283,7 @@ def _fault(section: Section) -> Plan:
     forecast = Forecast(
         what,
         share=section.take("share", share, 1.0),
-        flaps=_flaps(section.section("flaps")),
+        flaps=_flaps(section.section("flaps", like="{down: 20s, up: 20s}")),
     )
     return lambda _: (forecast,)
 

@@ -11,6 +11,7 @@ from trio_gateway.chaos.scenarios.forecast import Entry, read_entry
 from trio_gateway.chaos.scenarios.reading import (
     Section,
     count,
+    count_from_one,
     duration,
     number,
     switch,
@@ -23,7 +24,9 @@ from trio_gateway.policy.document import Document, KeyPath, Place, read_document
 from trio_gateway.policy.load import read_sources
 from trio_gateway.policy.problems import PolicyError, Problem
 
-_EXAMPLE: Final = "An entry such as `first: [{fault: down, from: 1m, for: 5m}]`."
+# What is shown to those who have written something else.
+_A_WEATHER: Final = "{fault: down, from: 1m, for: 5m}"
+_A_CROWD: Final = "{rate: 20/s}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,13 @@ def _read(path: Path, document: Document, problems: list[Problem]) -> Scenario:
         remedy = "Write `version: 1`: this gateway reads no other."
         whole.complain("version", "cannot have this value", remedy)
     duration_s = whole.need("duration", duration, 60.0, "Write how long: 10m.")
-    crowds = [read_crowd(each, duration_s) for each in whole.sections("clients")]
+    crowds = [
+        read_crowd(each, duration_s)
+        for each in whole.sections("clients", like=_A_CROWD)
+    ]
     if not crowds:
-        whole.complain("clients", "is missing", "Write `clients: {rate: 20/s}`.")
+        message = "names nobody" if whole.has("clients") else "is missing"
+        whole.complain("clients", message, f"Write `clients: {_A_CROWD}`.")
     scenario = Scenario(
         path=path,
         document=document,
@@ -92,10 +99,12 @@ def _read(path: Path, document: Document, problems: list[Problem]) -> Scenario:
         policy=_policy(whole, path, document),
         seed=whole.take("seed", count, 1),
         duration_s=duration_s,
-        described=_described(whole.section("targets")),
-        weather=_weather(whole.section("weather")),
+        described=_described(
+            whole.section("targets", like="first: {first_token: 800ms}")
+        ),
+        weather=_weather(whole.section("weather", like=f"first: {_A_WEATHER}")),
         crowds=tuple(crowds),
-        expect=read_expectations(whole.section("expect")),
+        expect=read_expectations(whole.section("expect", like="availability: 99.9%")),
     )
     whole.close()
     return scenario
@@ -106,8 +115,11 @@ def _policy(whole: Section, path: Path, document: Document) -> Path | Document:
         whole.has("policy")
         return inner_document(document, "policy")
     remedy = "Name a policy file, as seen from here, or write the policy under it."
-    name = whole.need("policy", text, "", remedy)
-    return path.parent / name
+    if isinstance(document.value.get("policy"), list):
+        whole.has("policy")
+        whole.complain("policy", "is a list", remedy)
+        return path
+    return path.parent / whole.need("policy", text, "", remedy)
 
 
 def inner_document(document: Document, key: str) -> Document:
@@ -117,7 +129,7 @@ def inner_document(document: Document, key: str) -> Document:
     places: dict[KeyPath, Place] = {
         path[1:]: place for path, place in document.places.items() if path[:1] == (key,)
     }
-    return Document(value, places)
+    return Document(value, places, document.sources)
 
 
 def _described(section: Section | None) -> tuple[Named, ...]:
@@ -125,7 +137,7 @@ def _described(section: Section | None) -> tuple[Named, ...]:
         return ()
     found = []
     for name in section.names():
-        inner = section.section(name)
+        inner = section.section(name, like="{first_token: 800ms}")
         if inner is not None:
             found.append(Named(name, inner.path, described=_target(inner)))
     return tuple(found)
@@ -137,7 +149,7 @@ def _target(section: Section) -> SimulatedTarget:
     target = SimulatedTarget(
         first_token=section.take("first_token", first_token, usual),
         gap_s=1.0 / tokens_per_s,
-        capacity=_capacity(section.section("capacity")),
+        capacity=_capacity(section.section("capacity", like="{slots: 100}")),
     )
     section.close()
     return target
@@ -146,9 +158,10 @@ def _target(section: Section) -> SimulatedTarget:
 def _capacity(section: Section | None) -> Capacity | None:
     if section is None:
         return None
-    slots = section.need("slots", count, 1, "Write how many it serves at once: 100.")
+    remedy = "Write how many it serves at once: 100."
+    slots = section.need("slots", count_from_one, 1, remedy)
     capacity = Capacity(
-        slots=max(1, slots),
+        slots=slots,
         line_max=section.take("line", count, None),
         notices_departures=section.take("notices_departures", switch, default=True),
     )
@@ -161,6 +174,8 @@ def _weather(section: Section | None) -> tuple[Named, ...]:
         return ()
     found = []
     for name in section.names():
-        entries = tuple(read_entry(each) for each in section.sections(name))
+        entries = tuple(
+            read_entry(each) for each in section.sections(name, like=_A_WEATHER)
+        )
         found.append(Named(name, (*section.path, name), entries))
     return tuple(found)

@@ -44,16 +44,17 @@ def read_policy_document(source: Path | Document) -> Document:
         return source
     documents: list[Document] = []
     problems: list[Problem] = []
-    for file, content in read_sources(source):
+    sources = read_sources(source)
+    for file, content in sources:
         document, found = read_document(file, content)
         problems += found
         if document is not None:
             documents.append(document)
     if problems:
-        raise PolicyError(problems)
+        raise PolicyError(problems, sources)
     merged, problems = merge(documents, root=str(source))
     if problems:
-        raise PolicyError(problems)
+        raise PolicyError(problems, sources)
     return merged
 
 
@@ -67,7 +68,7 @@ def make_policy(document: Document) -> Policy:
     value = _without_files(document.value)
     assert isinstance(value, Mapping)
     return policy_from(
-        Document(value, document.places),
+        Document(value, document.places, document.sources),
         environ=Placeholders(),
         revision=revision[:_REVISION_CHARS],
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from trio_gateway.policy.document import Document, KeyPath
+from trio_gateway.policy.fields import on_or_off
 from trio_gateway.policy.problems import Problem, did_you_mean, listed
 from trio_gateway.policy.quantities import QuantityError, parse_duration, parse_share
 from trio_gateway.policy.texts import TextError
@@ -80,22 +81,25 @@ class Section:
             self.complain(key, "is missing", remedy)
         return self.take(key, parse, stand_in)
 
-    def section(self, key: str) -> "Section | None":
-        """The mapping at a key; None where it is absent or is none."""
+    def section(self, key: str, *, like: str) -> "Section | None":
+        """The mapping at a key; None where it is absent or is none.
+
+        `like` is one, for those who have written something else.
+        """
         if not self.has(key):
             return None
-        return self._inner(key, (*self.path, key), self._value[key])
+        return self._inner((*self.path, key), self._value[key], like)
 
-    def sections(self, key: str) -> "list[Section]":
+    def sections(self, key: str, *, like: str) -> "list[Section]":
         """The mappings of a list at a key; one mapping alone is a list of one."""
         if not self.has(key):
             return []
         value = self._value[key]
         if not isinstance(value, list):
-            inner = self._inner(key, (*self.path, key), value)
+            inner = self._inner((*self.path, key), value, like)
             return [] if inner is None else [inner]
         found = (
-            self._inner(key, (*self.path, key, index), item)
+            self._inner((*self.path, key, index), item, like)
             for index, item in enumerate(value)
         )
         return [inner for inner in found if inner is not None]
@@ -105,10 +109,10 @@ class Section:
         self._known.update(self._value)
         return tuple(self._value)
 
-    def _inner(self, key: str, path: KeyPath, value: object) -> "Section | None":
+    def _inner(self, path: KeyPath, value: object, like: str) -> "Section | None":
         if isinstance(value, Mapping):
             return Section(self._document, self._problems, path, value)
-        remedy = "Write `key: value` pairs under it."
+        remedy = f"Write `key: value` pairs, as in `{like}`."
         self._problems.append(self._document.problem(path, "must be a mapping", remedy))
         return None
 
@@ -163,6 +167,21 @@ def count(value: object) -> int:
     return value
 
 
+def count_from_one(value: object) -> int:
+    """A whole number from 1."""
+    if value == 0 and not isinstance(value, bool):
+        raise TextError("is out of range", f"Write 1 to {NUMBER_MAX:.0f}.")
+    return count(value)
+
+
+def error_status(value: object) -> int:
+    """A status code of an error."""
+    status = count(value)
+    if not 400 <= status <= 599:
+        raise TextError("is not an error's status", "Write 400 to 599.")
+    return status
+
+
 def number(value: object) -> float:
     """A number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -173,10 +192,11 @@ def number(value: object) -> float:
 
 
 def switch(value: object) -> bool:
-    """True or false."""
+    """`on` or `off`; true and false are the same."""
+    value = on_or_off(value)
     if isinstance(value, bool):
         return value
-    raise TextError("must be true or false", "Write true or false.")
+    raise TextError("is neither on nor off", "Write one of them.")
 
 
 def text(value: object) -> str:

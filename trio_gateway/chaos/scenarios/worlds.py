@@ -52,7 +52,7 @@ def setting_of(scenario: Scenario, policy: Policy, seed: str) -> Setting:
             known = specs[target.id]
             specs[target.id] = replace(known, spells=(*known.spells, *spells))
     if problems:
-        raise PolicyError(problems)
+        raise PolicyError(problems, scenario.document.sources)
     clients = tuple(
         crowd
         for spec, slug in zip(scenario.crowds, slugs, strict=True)
