@@ -151,9 +151,10 @@ class PanicBudget:
     trickle beside its usual load, what a small one may try is enough to be lucky.
     """
 
-    __slots__ = ("_earlier_peak", "_half", "_peak", "live")
+    __slots__ = ("_earlier_peak", "_half", "_least", "_peak", "live")
 
-    def __init__(self) -> None:
+    def __init__(self, least: int = PANIC_MIN) -> None:
+        self._least = least
         self.live = 0
         """How many such attempts are under way."""
         self._half = 0
@@ -164,7 +165,7 @@ class PanicBudget:
         """How many may be under way at once."""
         self._turn(now)
         peak = max(self._peak, self._earlier_peak)
-        return max(PANIC_MIN, floor(PANIC_SHARE * peak))
+        return max(self._least, floor(PANIC_SHARE * peak))
 
     def enter(self, now: float) -> bool:
         """Begin one; False: enough are trying."""
@@ -203,12 +204,20 @@ class RouteBudgets:
     in_flight: int = 0
 
     @classmethod
-    def of(cls, route: Route) -> "RouteBudgets":
-        """Full ones."""
+    def of(cls, route: Route, workers: int = 1) -> "RouteBudgets":
+        """Full ones, for one of so many workers.
+
+        What does not come from a worker's own requests is divided among all of them,
+        but each has enough to find out by itself whether something works again.
+        """
+        burst = max(1.0, BURST / workers)
+        retry_reserve_per_s = RETRY_RESERVE_PER_S / workers
         return cls(
-            RatioBudget(RETRY_RATIO, reserve_per_s=RETRY_RESERVE_PER_S),
-            RatioBudget(_extra_ratio(route), reserve_per_s=EXTRA_RESERVE_PER_S),
-            PanicBudget(),
+            RatioBudget(RETRY_RATIO, reserve_per_s=retry_reserve_per_s, burst=burst),
+            RatioBudget(
+                _extra_ratio(route), reserve_per_s=EXTRA_RESERVE_PER_S, burst=burst
+            ),
+            PanicBudget(max(1, PANIC_MIN // workers)),
         )
 
     def adopt(self, route: Route) -> None:

@@ -76,9 +76,11 @@ class Fleet:
 
     Args:
         random: dice for what belongs to no exchange: how long a breaker stays open.
+        workers: how many processes like this one share the work.
     """
 
-    def __init__(self, random: Random | None = None) -> None:
+    def __init__(self, random: Random | None = None, *, workers: int = 1) -> None:
+        self._workers = workers
         self._random = random or Random("fleet")
         self._healths: dict[str, Health] = {}
         self._accounts: dict[str, AccountHealth] = {}
@@ -116,7 +118,7 @@ class Fleet:
         """A route's budgets."""
         known = self._routes.get(route.slug)
         if known is None:
-            known = self._routes[route.slug] = RouteBudgets.of(route)
+            known = self._routes[route.slug] = RouteBudgets.of(route, self._workers)
         return known
 
     def patience(self, target: Target, kind: Kind, now: float) -> AdaptivePatience:
