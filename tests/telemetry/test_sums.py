@@ -1,0 +1,121 @@
+"""Several processes' metrics as one, also after some of them are gone."""
+
+import re
+from dataclasses import replace
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.telemetry.records import COMPLETED
+from trio_gateway.telemetry.metrics import Metrics
+from trio_gateway.telemetry.sums import Sums, joined, parse, text_of
+
+
+def counted(exchanges: int, *, model: str = "demo-chat") -> Metrics:
+    metrics = Metrics(slugs={model: None})
+    for _ in range(exchanges):
+        metrics.observe(replace(COMPLETED, model=model))
+    return metrics
+
+
+def text(metrics: Metrics) -> str:
+    return metrics.render().decode()
+
+
+def value(said: bytes, sample: str) -> float:
+    found = re.search(rf"^{re.escape(sample)}\S* (\S+)$", said.decode(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+EXCHANGES = 'trio_gateway_exchanges_total{model="demo-chat"'
+DURATIONS = 'trio_gateway_exchange_seconds_count{model="demo-chat"'
+
+
+def test_one_process_alone_is_shown_as_it_shows_itself() -> None:
+    shown = text(counted(3))
+    assert text_of(parse(shown)).decode() == shown
+
+
+def test_counters_and_histograms_are_summed() -> None:
+    sums = Sums()
+    sums.note("a", text(counted(3)))
+    sums.note("b", text(counted(4)))
+    assert value(sums.text(), EXCHANGES) == 7
+    assert value(sums.text(), DURATIONS) == 7
+
+
+def test_what_is_shown_can_be_read_by_prometheus() -> None:
+    sums = Sums()
+    odd = 'a "quoted" slug, with \\ and a\nline'
+    sums.note("a", text(counted(1, model=odd)))
+    sums.note("b", text(counted(2, model=odd)))
+    families = {f.name: f for f in text_string_to_metric_families(sums.text().decode())}
+    (sample,) = families["trio_gateway_exchanges"].samples
+    assert (sample.labels["model"], sample.value) == (odd, 3)
+
+
+def test_gauges_are_summed_or_the_worst_as_they_mean() -> None:
+    one, other = counted(0), counted(0)
+    for metrics, share in ((one, 0.2), (other, 0.6)):
+        metrics.exchange_admitted()
+        metrics.loop_was_late(0.2, shed_share=share)
+    tokens = '# HELP {0} x\n# TYPE {0} gauge\n{0}{{target="a"}} {1}\n'
+    name = "trio_gateway_target_budget_tokens"
+    sums = Sums()
+    sums.note("a", text(one) + tokens.format(name, 20.0))
+    sums.note("b", text(other) + tokens.format(name, 4.5))
+    said = sums.text()
+    assert value(said, "trio_gateway_in_flight") == 2
+    assert value(said, "trio_gateway_shed_share") == 0.6
+    assert value(said, name) == 4.5
+
+
+def test_no_counter_steps_back_when_a_process_dies_and_another_begins() -> None:
+    sums = Sums()
+    shown = [0.0]
+    for generation in range(5):
+        sums.note(generation, text(counted(10)))
+        shown.append(value(sums.text(), EXCHANGES))
+        sums.gone(generation)
+        shown.append(value(sums.text(), EXCHANGES))
+        sums.note(generation + 1, text(counted(1)))
+        shown.append(value(sums.text(), EXCHANGES))
+    assert shown == sorted(shown)
+    assert shown[-1] == 51
+
+
+def test_what_a_process_had_open_is_gone_with_it() -> None:
+    metrics = counted(1)
+    metrics.exchange_admitted()
+    sums = Sums()
+    sums.note("a", text(metrics))
+    sums.gone("a")
+    assert value(sums.text(), EXCHANGES) == 1
+    assert "trio_gateway_in_flight" not in sums.text().decode()
+
+
+def test_counting_began_when_the_first_process_began() -> None:
+    def began(at: float) -> str:
+        return f"# HELP x_created x\n# TYPE x_created gauge\nx_created {at}\n"
+
+    assert joined([parse(began(200.0)), parse(began(100.0))])["x_created"].samples == {
+        "x_created": 100.0
+    }
+
+
+def test_what_is_kept_of_the_gone_is_bounded_by_what_still_counts() -> None:
+    sums = Sums(kept_max=200)
+    sums.note("steady", text(counted(1)))
+    for generation in range(30):
+        sums.note(generation, text(counted(1, model=f"m{generation}")))
+        sums.gone(generation)
+    sums.note("a", text(counted(5)))
+    sums.gone("a")
+    said = sums.text()
+    assert said.count(b"\n") < 400
+    assert value(said, EXCHANGES) >= 6
+
+
+def test_a_text_of_its_own_is_added() -> None:
+    sums = Sums()
+    sums.note("a", text(counted(1)))
+    assert value(sums.text(text(counted(2))), EXCHANGES) == 3

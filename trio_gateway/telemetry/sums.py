@@ -1,0 +1,137 @@
+"""The metrics of several processes as one text, as if one process had counted all.
+
+    counters, histograms      the sum; of a process that is gone, what it had counted
+                              when it was last read stays in the sum for ever
+    what there is now         the sum over the processes that live: exchanges, streams,
+                              attempts at a target, waiting ones
+    how bad it is             the worst of the living: the largest share turned away, a
+                              target's state where any process is in it, the fewest
+                              tokens left
+    when counting began       the earliest
+
+So no counter ever steps back because a process died. What it counted after it was last
+read is lost with it. Everything works on Prometheus' text format as our own `metrics`
+writes it, without timestamps; what a label says does not matter.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client.utils import floatToGoString
+
+# Some hundred kinds of exchanges for each of a thousand models. Beyond it, what only
+# processes that are gone have counted is forgotten.
+SAMPLES_KEPT_MAX: Final = 100_000
+
+_Join = Callable[[float, float], float]
+
+_WORST: Final[Mapping[str, _Join]] = {
+    "trio_gateway_shed_share": max,
+    "trio_gateway_policy_refused": max,
+    "trio_gateway_target_state": max,
+    "trio_gateway_target_budget_tokens": min,
+}
+
+
+@dataclass(slots=True)
+class Family:
+    """One metric: what its two comments say, and its samples by name and labels."""
+
+    words: str
+    kind: str
+    samples: dict[str, float] = field(default_factory=dict)
+
+
+Families = dict[str, Family]
+
+
+def parse(text: str) -> Families:
+    """Read what `Metrics.render` has written."""
+    families: Families = {}
+    family = Family("", "untyped")
+    words = ""
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            words = line[7:].partition(" ")[2]
+        elif line.startswith("# TYPE "):
+            name, _, kind = line[7:].partition(" ")
+            family = families.setdefault(name, Family(words, kind))
+        elif line:
+            sample, _, value = line.rpartition(" ")
+            family.samples[sample] = float(value)
+    return families
+
+
+def joined(all_families: Iterable[Families]) -> Families:
+    """Several processes' metrics as those of one."""
+    result: Families = {}
+    for families in all_families:
+        for name, family in families.items():
+            into = result.setdefault(name, Family(family.words, family.kind))
+            join = _join_of(name, family.kind)
+            for sample, value in family.samples.items():
+                known = into.samples.get(sample)
+                into.samples[sample] = value if known is None else join(known, value)
+    return result
+
+
+def text_of(families: Families) -> bytes:
+    """Write them, each with its comments, as a scraper reads them."""
+    lines: list[str] = []
+    for name, family in families.items():
+        lines += [f"# HELP {name} {family.words}", f"# TYPE {name} {family.kind}"]
+        lines += [
+            f"{sample} {_number(value)}" for sample, value in family.samples.items()
+        ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _number(value: float) -> str:
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call] # not theirs
+
+
+def _join_of(name: str, kind: str) -> _Join:
+    if kind == "gauge" and name.endswith("_created"):
+        return min
+    return _WORST.get(name, _sum)
+
+
+def _sum(one: float, other: float) -> float:
+    return one + other
+
+
+def _is_kept(name: str, family: Family) -> bool:
+    return family.kind in ("counter", "histogram") or name.endswith("_created")
+
+
+class Sums:
+    """What all processes have counted, those that are gone included."""
+
+    def __init__(self, kept_max: int = SAMPLES_KEPT_MAX) -> None:
+        self._kept_max = kept_max
+        self._living: dict[Hashable, Families] = {}
+        self._gone: Families = {}
+
+    def note(self, process: Hashable, text: str) -> None:
+        """A process was read."""
+        self._living[process] = parse(text)
+
+    def gone(self, process: Hashable) -> None:
+        """A process is no more; what was last read of it stays."""
+        last = self._living.pop(process, {})
+        kept = {name: one for name, one in last.items() if _is_kept(name, one)}
+        self._gone = joined([self._gone, kept])
+        self._keep_bound()
+
+    def text(self, *own: str) -> bytes:
+        """Everything as one text; `own` are texts that are up to date by themselves."""
+        return text_of(joined([*map(parse, own), *self._living.values(), self._gone]))
+
+    def _keep_bound(self) -> None:
+        if sum(len(one.samples) for one in self._gone.values()) <= self._kept_max:
+            return
+        alive = joined(self._living.values())
+        for name, family in self._gone.items():
+            still = alive[name].samples if name in alive else {}
+            family.samples = {k: v for k, v in family.samples.items() if k in still}
