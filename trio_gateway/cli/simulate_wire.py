@@ -55,8 +55,7 @@ def run_wire(
     witness = Witness(scenario.duration_s, tell)
     wire = Wire(setting, policy, seed=seed, witness=witness)
     began_at = perf_counter()
-    with _same_order(seed):
-        result = trio.run(_run_all, wire, seed, clock=MockClock(autojump_threshold=0.0))
+    result = play(wire, seed)
     return Run(
         scenario=scenario,
         policy=policy,
@@ -68,6 +67,12 @@ def run_wire(
         witness=witness,
         wall_s=perf_counter() - began_at,
     )
+
+
+def play(wire: Wire, seed: int) -> Result:
+    """Let a wire's world happen, with the whole gateway in it."""
+    with _same_order(seed):
+        return trio.run(_run_all, wire, seed, clock=MockClock(autojump_threshold=0.0))
 
 
 async def _run_all(wire: Wire, seed: int) -> Result:
