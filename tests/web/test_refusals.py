@@ -506,6 +506,7 @@ class BrokenUpstream:
 
 class BrokenStream:
     status = 200
+    is_ready = False
     headers = ((b"content-type", b"text/event-stream"),)
 
     def __init__(self) -> None:

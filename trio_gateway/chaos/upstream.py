@@ -129,6 +129,8 @@ class ScriptedStream:
     reader comes for it: a slow reader does not slow its provider down.
     """
 
+    is_ready = False  # its script alone knows
+
     def __init__(self, script: Script, seen: SeenCall) -> None:
         self.status = script.status
         self.headers: tuple[tuple[bytes, bytes], ...] = tuple(
@@ -187,4 +189,4 @@ class ScriptedStream:
         self._seen.closes += 1
         if self._seen.state is CallState.OPEN:
             _end(self._seen, CallState.CLOSED)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()

@@ -1,13 +1,19 @@
-"""One client's request: the loop that turns the engine's commands into awaits.
+"""One client's request: what turns the engine's commands into awaits.
 
 It holds no `if` about policy. Up to the commit point it performs what the engine says
 and reports what happened; after it, `pump` moves the bytes. The exchange owns every
-upstream stream that was opened for it and closes each once, on every path. Whoever runs
-it cancels it when the client leaves, and then concludes and closes it in any case.
+attempt that was made for it and closes each, on every path. Whoever runs it cancels it
+when the client leaves, and then concludes and closes it in any case.
+
+Most exchanges make one attempt at a time. So attempts run in the exchange's own task,
+one after the other; only one that is wanted beside another gets a task. Meanwhile news
+comes from outside, as alarms and as calls of the fleet: the engine never waits, so its
+decision is taken and performed at once, in the task of whoever brings the news.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from random import Random
 from typing import Final, assert_never
@@ -26,41 +32,27 @@ from trio_gateway.failover.deadlines import Wish
 from trio_gateway.failover.engine import Engine, State
 from trio_gateway.failover.events import (
     AnswerEnded,
-    AttemptFailed,
     Called,
     ClientLeft,
     CutShort,
     Event,
-    Opened,
     TimeCame,
 )
-from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.failures import Failure
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.policy.route import Route, Target
-from trio_gateway.providers.base import Provider
-from trio_gateway.providers.table import provider_for
+from trio_gateway.policy.route import Route
 from trio_gateway.relay.admission import Admission
+from trio_gateway.relay.alarms import Alarm, Alarms
 from trio_gateway.relay.curfew import Curfew
-from trio_gateway.relay.inbox import Inbox
-from trio_gateway.relay.opening import (
-    Body,
-    OpenAnswer,
-    Opening,
-    ReadyAnswer,
-    body_of,
-    is_success,
-    read_error,
-    read_opening,
-    without_secrets,
-)
-from trio_gateway.relay.port import Call, Client, Upstream, UpstreamStream, WallClock
+from trio_gateway.relay.late_nursery import LateNursery
+from trio_gateway.relay.opening import OpenAnswer, ReadyAnswer
+from trio_gateway.relay.port import Client, Upstream, WallClock
 from trio_gateway.relay.pump import Clocks, pump, send_whole
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Shed
-from trio_gateway.relay.recording import Heard, attempt_record, outcome_of
+from trio_gateway.relay.recording import attempt_record, outcome_of
+from trio_gateway.relay.upstream_request import Asking, UpstreamRequest, Winner
 from trio_gateway.wire.chat import ChatRequest
 
-# Closing only frees what we hold: a TLS goodbye or a peer that stalls must not keep it.
-_CLOSE_GRACE_S: Final = 1.0
 # After [DONE] a well-behaved upstream ends its body at once, and its connection can be
 # used again. One that does not is not worth waiting for.
 _LAST_CHUNK_S: Final = 0.05
@@ -78,6 +70,8 @@ class Relay:
         seed: makes the dice of a simulation repeatable.
         curfew: when every exchange must end.
         engine: what decides; tests give one that is watched.
+        alarms: when exchanges want to be woken.
+        open_exchanges: where each that has not settled is told news.
     """
 
     upstream: Upstream
@@ -87,26 +81,25 @@ class Relay:
     seed: str = ""
     curfew: Curfew = field(default_factory=Curfew)
     engine: type[Engine] = Engine
-    open_exchanges: dict[Hashable, Inbox] = field(default_factory=dict)
+    alarms: Alarms = field(default_factory=Alarms)
+    open_exchanges: dict[Hashable, Callable[[Event], None]] = field(
+        default_factory=dict
+    )
+    _are_calls_delivered: bool = False
 
     def deliver_calls(self) -> None:
         """Pass the fleet's calls on to the exchanges that wait for them."""
         calls = self.fleet.calls
-        while calls:
-            inbox = self.open_exchanges.get(calls.popleft())
-            if inbox is not None:
-                inbox.put(Called())
-
-
-@dataclass(frozen=True, slots=True)
-class Winner:
-    """The attempt that committed, and what it has to say."""
-
-    attempt: int
-    target: Target
-    stream: UpstreamStream
-    body: Body
-    opening: Opening
+        if not calls or self._are_calls_delivered:
+            return  # by whoever this exchange owes its own call to
+        self._are_calls_delivered = True
+        try:
+            while calls:
+                tell = self.open_exchanges.get(calls.popleft())
+                if tell is not None:
+                    tell(Called())
+        finally:
+            self._are_calls_delivered = False
 
 
 class Exchange:
@@ -115,6 +108,23 @@ class Exchange:
     `settle` runs up to the commit point and `deliver` after it; `conclude` and then
     `aclose` always, last, whatever happened.
     """
+
+    __slots__ = (
+        "_admission",
+        "_alarm",
+        "_asking",
+        "_crash",
+        "_engine",
+        "_is_attempting",
+        "_next",
+        "_others",
+        "_relay",
+        "_request",
+        "_requests",
+        "_route",
+        "_settled",
+        "_wake",
+    )
 
     def __init__(
         self, relay: Relay, route: Route, request: ChatRequest, admission: Admission
@@ -137,18 +147,28 @@ class Exchange:
             ticket=admission.id,
             random_for=self._random_for,
         )
-        self._inbox = Inbox()
-        self._running: dict[int, trio.CancelScope] = {}  # attempts before their commit
-        self._streams: dict[int, UpstreamStream] = {}  # what must still be closed
-        self._opened: dict[int, Winner] = {}
-        self._heard: dict[int, Heard] = {}
-        self._winner: Winner | None = None
+        self._asking = Asking(
+            relay.upstream,
+            request,
+            route.commit,
+            admission.forwarded,
+            relay.wall_clock,
+            relay.curfew,
+        )
+        self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
+        self._next: UpstreamRequest | None = None  # for this exchange's own task
+        self._is_attempting = False  # this exchange's own task is busy
+        self._others = LateNursery(self._note_crash)
+        self._alarm: Alarm | None = None
+        self._settled: Winner | Refuse | None = None
+        self._wake: trio.Event | None = None  # if this exchange's own task waits
+        self._crash: Exception | None = None
 
     @property
     def target(self) -> str | None:
         """The winner's name, else that of the last target tried."""
-        if self._winner is not None:
-            return self._winner.target.id
+        if isinstance(self._settled, Winner):
+            return self._settled.target.id
         attempts = self._engine.attempts
         return attempts[-1].target.id if attempts else None
 
@@ -159,7 +179,7 @@ class Exchange:
         return tuple(
             attempt_record(
                 attempt,
-                self._heard.get(attempt.number),
+                self._requests[attempt.number].heard,
                 admitted_at=self._admission.started_at,
                 commit_by=self._engine.deadlines.precommit_by,
                 now=now,
@@ -170,24 +190,26 @@ class Exchange:
     async def settle(self) -> Winner | Refuse:
         """Try the targets until one reaches its commit point, or none can.
 
-        Attempts run in a nursery that is closed before this returns: losers are gone
-        by then, and only the winner's stream is left open.
+        When this returns, nothing of the attempts is left but the winner's stream.
         """
-        self._relay.open_exchanges[self._admission.id] = self._inbox
+        self._relay.open_exchanges[self._admission.id] = self._hear
         try:
-            async with trio.open_nursery() as nursery:
-                commands = self._engine.start(trio.current_time())
-                while not (settled := self._perform(commands, nursery)):
-                    event = await self._next_event(commands)
-                    commands = self._engine.advance(event, trio.current_time())
-                    self._relay.deliver_calls()
-                nursery.cancel_scope.cancel()
+            self._perform(self._engine.start(trio.current_time()))
+            while self._settled is None:
+                if self._next is not None:
+                    await self._attempt(self._next)
+                else:
+                    await self._wait_for_news()
+                if self._crash is not None:
+                    raise self._crash
         finally:
             del self._relay.open_exchanges[self._admission.id]
-        for number in tuple(self._streams):
-            if self._winner is None or number != self._winner.attempt:
-                await self._close(number)
-        return settled
+            self._set_alarm(inf)
+            await self._others.aclose()
+        for request in self._requests.values():
+            if request.won is not self._settled:
+                await request.aclose()
+        return self._settled
 
     async def deliver(self, winner: Winner, client: Client) -> Failure | None:
         """Pass the winner's answer to the client; None when all of it was sent.
@@ -263,136 +285,96 @@ class Exchange:
         )
 
     async def aclose(self) -> None:
-        """Close what is still open, within a bound, even while being cancelled."""
-        for number in tuple(self._streams):
-            await self._close(number)
+        """Close what is still open. Never waits."""
+        for request in self._requests.values():
+            await request.aclose()
 
-    # Performing commands
+    # News, and what the engine says to it
 
-    def _perform(
-        self, commands: tuple[Command, ...], nursery: trio.Nursery
-    ) -> Winner | Refuse | None:
-        """Do what the engine says; return what the exchange has come to, if it has."""
+    def _tell(self, event: Event) -> None:
+        """Let the engine decide, and do what it says."""
+        if self._settled is None:
+            self._perform(self._engine.advance(event, trio.current_time()))
+            self._relay.deliver_calls()
+
+    def _hear(self, event: Event) -> None:
+        """Be told by somebody else, who is not to blame for what goes wrong here."""
+        try:
+            self._tell(event)
+        except Exception as error:  # noqa: BLE001 - it is raised in our own task
+            self._note_crash(error)
+
+    def _note_crash(self, error: Exception) -> None:
+        self._crash = error
+        for request in self._requests.values():
+            request.drop()
+        self._wake_up()
+
+    def _perform(self, commands: tuple[Command, ...]) -> None:
+        alarm_at = inf
         for command in commands:
             match command:
                 case Dial():
-                    nursery.start_soon(self._attempt, command)
+                    self._start(command)
                 case Drop(number):
-                    self._drop(number)
-                case WakeAt():
-                    pass  # `_next_event` keeps it
+                    self._requests[number].drop()
+                case WakeAt(at):
+                    alarm_at = at
                 case Commit(number):
-                    self._winner = self._opened[number]
-                    return self._winner
+                    self._settled = self._requests[number].won
+                    self._wake_up()
                 case Refuse():
-                    return command
+                    self._settled = command
+                    self._wake_up()
                 case _:
                     assert_never(command)
-        return None
+        self._set_alarm(alarm_at)
 
-    def _drop(self, number: int) -> None:
-        scope = self._running.pop(number, None)
-        if scope is not None:
-            scope.cancel()
+    def _start(self, dial: Dial) -> None:
+        request = UpstreamRequest(self._asking, dial)
+        self._requests[dial.attempt] = request
+        if self._is_attempting or self._next is not None:
+            self._others.start_soon(partial(self._attempt_beside, request))
         else:
-            # It has reported in this very instant: that news is void.
-            self._inbox.forget(number)
-            self._opened.pop(number, None)
+            self._next = request
+            self._wake_up()
 
-    async def _next_event(self, commands: tuple[Command, ...]) -> Event:
-        alarm_at = inf
-        for command in commands:
-            if isinstance(command, WakeAt):
-                alarm_at = command.at
+    def _set_alarm(self, at: float) -> None:
+        alarm = self._alarm
+        if alarm is not None:
+            if alarm.at == at and alarm.ring is not None:
+                return
+            alarm.off()
+            self._alarm = None
+        if at < inf:
+            self._alarm = self._relay.alarms.set(at, partial(self._hear, TimeCame()))
+
+    def _wake_up(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+
+    async def _wait_for_news(self) -> None:
+        """Wait in this exchange's own task, while others run or all wait in line."""
+        self._wake = trio.Event()
         curfew = self._relay.curfew
-        with curfew.until(alarm_at):
-            return await self._inbox.get()
-        return CutShort() if curfew.has_come else TimeCame()
+        with curfew.until(inf):
+            await self._wake.wait()
+        self._wake = None
+        if curfew.has_come:
+            self._tell(CutShort())
 
-    async def _attempt(self, dial: Dial) -> None:
-        """Run one attempt to its commit point or its failure; report it as an event."""
-        number = dial.attempt
-        self._running[number] = scope = trio.CancelScope(deadline=dial.commit_by)
-        event: Event | None = None
-        with scope:
-            event = await self._open(dial)
-        if event is None:
-            event = AttemptFailed(number, self._lateness(dial))
-        winner = self._opened.get(number)
-        if winner is None or isinstance(winner.opening, ReadyAnswer):
-            await self._close(number)  # nothing more is wanted of the upstream
-        if self._running.pop(number, None) is not None:
-            self._inbox.put(event)
+    async def _attempt(self, request: UpstreamRequest) -> None:
+        """Make an attempt in this exchange's own task."""
+        self._next, self._is_attempting = None, True
+        event = await request.run()
+        self._is_attempting = False
+        if event is not None:
+            self._tell(event)
 
-    def _lateness(self, dial: Dial) -> Failure:
-        """What its hard limit found an attempt doing."""
-        stream = self._streams.get(dial.attempt)
-        if stream is not None and not is_success(stream):
-            # Its head says what it is, though its body never came.
-            provider = provider_for(dial.target.account)
-            wall_now = self._relay.wall_clock()
-            return provider.read_error(
-                stream.status, stream.headers, b"", wall_now=wall_now
-            )
-        late = "first token late" if self._request.is_stream else "answer late"
-        status = None if stream is None else stream.status
-        return Failure(FailureClass.TIMEOUT, late, status)
-
-    async def _close(self, number: int) -> None:
-        stream = self._streams.pop(number, None)
-        if stream is not None:
-            with trio.move_on_after(_CLOSE_GRACE_S, shield=True):
-                await stream.aclose()
-
-    async def _open(self, dial: Dial) -> Event:
-        number, target = dial.attempt, dial.target
-        provider = provider_for(target.account)
-        stream = await self._relay.upstream.open(self._call(dial, provider))
-        if isinstance(stream, Failure):
-            return AttemptFailed(number, stream)
-        self._streams[number] = stream
-        self._heard[number] = heard = Heard(trio.current_time(), stream.status)
-        if not is_success(stream):
-            wall_now = self._relay.wall_clock()
-            failure = await read_error(stream, provider, wall_now=wall_now)
-            return AttemptFailed(number, without_secrets(failure, target.account))
-        opening: Opening | Failure
-        body = body_of(stream)
-        if isinstance(body, Failure):
-            opening = body
-        else:
-            heard.body = body
-            opening = await read_opening(
-                body, self._request, provider, self._route.commit, idle_s=dial.idle_s
-            )
-        if isinstance(opening, Failure):
-            status = opening.status or stream.status
-            failure = replace(opening, status=status)
-            return AttemptFailed(number, without_secrets(failure, target.account))
-        assert isinstance(body, Body)
-        self._opened[number] = Winner(number, target, stream, body, opening)
-        return Opened(number)
-
-    def _call(self, dial: Dial, provider: Provider) -> Call:
-        target, request = dial.target, self._request
-        account = target.account
-        accept = b"text/event-stream" if request.is_stream else b"application/json"
-        fields = {
-            b"content-type": b"application/json",
-            b"accept": accept,
-            b"user-agent": b"trio-gateway",
-        }
-        fields.update(self._admission.forwarded)
-        for name, value in account.headers:
-            fields[name.lower().encode("latin-1")] = value.encode("latin-1")
-        fields.update(provider.credentials(account))
-        return Call(
-            account=account,
-            path=provider.path(target),
-            headers=tuple(fields.items()),
-            body=request.encode(model=target.model, overrides=target.overrides),
-            connect_by=dial.connect_by,
-        )
+    async def _attempt_beside(self, request: UpstreamRequest) -> None:
+        event = await request.run()
+        if event is not None:
+            self._tell(event)
 
     def _random_for(self, actor: str) -> Random:
         return Random(f"{self._relay.seed}/{self._admission.id}/{actor}")

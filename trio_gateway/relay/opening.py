@@ -45,6 +45,8 @@ _ERROR_BODY_S: Final = 1.0
 # A shorter value of an operator's own header field is a word, and no credential.
 _SECRET_CHARS_MIN: Final = 12
 
+_IDLE: Final = Failure(FailureClass.TIMEOUT, "idle")
+
 
 @dataclass(frozen=True, slots=True)
 class OpenAnswer:
@@ -67,11 +69,17 @@ Opening = OpenAnswer | ReadyAnswer
 class Body:
     """An upstream's body, without the content encoding that we did not ask for."""
 
+    __slots__ = ("_decoder", "_stream", "bytes_in")
+
     def __init__(self, stream: UpstreamStream, decoder: Decoder | None) -> None:
         self._stream = stream
         self._decoder = decoder
-        self.bytes_in = 0
-        """How much has come, as it came."""
+        self.bytes_in = 0  # as they came
+
+    @property
+    def is_ready(self) -> bool:
+        """As `UpstreamStream.is_ready`; what waits inside a decoder does not count."""
+        return self._decoder is None and self._stream.is_ready
 
     async def receive(self) -> bytes | Failure:
         """As `UpstreamStream.receive`, decoded; the end is `b""` here too."""
@@ -261,19 +269,25 @@ async def _collect(
 ) -> Failure | None:
     """Append to `parts` until the body's end; a silence or too many bytes fail."""
     size = sum(map(len, parts))
-    with trio.CancelScope() as silence:
-        while True:
-            silence.deadline = trio.current_time() + idle_s
-            data = await body.receive()
-            if isinstance(data, Failure):
-                return _cut_short(data)
-            if not data:
-                return None
-            parts.append(data)
-            size += len(data)
-            if size > bytes_max:
-                return Failure(FailureClass.BAD_ANSWER, "answer too long")
-    return Failure(FailureClass.TIMEOUT, "idle")
+    while True:
+        data = await _receive(body, idle_s)
+        if not data:
+            return None
+        if isinstance(data, Failure):
+            return data if data is _IDLE else _cut_short(data)
+        parts.append(data)
+        size += len(data)
+        if size > bytes_max:
+            return Failure(FailureClass.BAD_ANSWER, "answer too long")
+
+
+async def _receive(body: Body, idle_s: float) -> bytes | Failure:
+    """Wait for more, within a limit; a scope costs more than a read that waits not."""
+    if body.is_ready:
+        return await body.receive()
+    with trio.move_on_after(idle_s):
+        return await body.receive()
+    return _IDLE
 
 
 def _cut_short(failure: Failure) -> Failure:

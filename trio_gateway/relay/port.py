@@ -44,8 +44,16 @@ class UpstreamStream(Protocol):
         A body that its framing says is cut is a `Failure` of class `interrupted`.
         """
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `receive` is known to return without waiting: no limit is needed."""
+
     async def aclose(self) -> None:
-        """Free the connection: reused if the body was read to its end, else closed."""
+        """Free the connection: reused if the body was read to its end, else closed.
+
+        It never waits for the other end and does not fail, cancelled or not: whoever
+        closes needs no limit for it.
+        """
 
 
 class Upstream(Protocol):

@@ -75,6 +75,11 @@ class Connection:
                 return self._unanswered()
         return None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `receive` will not wait: more of the body is here, or its end."""
+        return self._reader.has_news
+
     async def receive(self) -> bytes | Failure:
         """Wait for more of the body; `b""` is its clean end. It stays, as failures do.
 

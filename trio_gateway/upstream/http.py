@@ -115,6 +115,8 @@ class HttpUpstream:
 class HttpStream:
     """An answer whose head has come, over the connection that carries it."""
 
+    is_ready = False  # httpx does not tell
+
     def __init__(self, response: httpx.Response, pool: "_Pool") -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._status = response.status_code

@@ -300,6 +300,12 @@ class PooledStream:
             self._end = data
         return data
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to receive already, be it the end."""
+        connection = self._connection
+        return self._end is not None or connection is None or connection.is_ready
+
     async def aclose(self) -> None:
         """Free the connection, without waiting: kept after a whole body or closed."""
         connection, self._connection = self._connection, None

@@ -1,9 +1,9 @@
 """One `POST /v1/chat/completions`, from its first byte to its record.
 
 It speaks plain ASGI, because one coroutine must own an exchange for its whole life: a
-web framework's view has returned before its body is sent. While the exchange runs, a
-second task watches for the client's departure and cancels everything; a client that
-half-closes counts as gone.
+web framework's view has returned before its body is sent. A client's departure cancels
+everything that is done for it, and half-closing counts as leaving. A server that offers
+to do so cancels us itself; beside any other, a second task watches.
 """
 
 import logging
@@ -15,9 +15,10 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
 from trio_gateway.failover.commands import RefusalKind, Refuse
 from trio_gateway.policy.route import AccessKey, Route
-from trio_gateway.relay.exchange import Exchange, Winner
+from trio_gateway.relay.exchange import Exchange
 from trio_gateway.relay.opening import ReadyAnswer
 from trio_gateway.relay.record import Shed
+from trio_gateway.relay.upstream_request import Winner
 from trio_gateway.web import answers
 from trio_gateway.web.answers import Answer, Headers
 from trio_gateway.web.body import Reply
@@ -47,7 +48,7 @@ async def serve_chat(
     Returning without a last body message, after the first, means that the answer
     broke: the server must close uncleanly.
     """
-    await _Chat(gateway, tuple(scope["headers"]), receive, send).serve()
+    await _Chat(gateway, scope, receive, send).serve()
 
 
 class _Chat:
@@ -56,7 +57,7 @@ class _Chat:
     def __init__(
         self,
         gateway: Gateway,
-        headers: Headers,
+        scope: HTTPScope,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
     ) -> None:
@@ -64,7 +65,9 @@ class _Chat:
         self._policy = gateway.policy
         self._receive = receive
         self._reply = Reply(send)
-        self._visit = Visit.begin(gateway, headers)
+        # What the server offers to do for us; see `serving.fast.exchange`.
+        self._cancels = (scope["extensions"] or {}).get("trio_gateway.cancels")
+        self._visit = Visit.begin(gateway, tuple(scope["headers"]))
         self._key: AccessKey | None = None
         self._request: ChatRequest | None = None
         self._shed: Shed | None = None
@@ -181,10 +184,14 @@ class _Chat:
         )
         detail = None
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, nursery.cancel_scope)
+            if self._cancels is not None:
+                self._cancels["on_departure"]()
                 detail = await self._answer(exchange, route, request)
-                nursery.cancel_scope.cancel()
+            else:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch, nursery.cancel_scope)
+                    detail = await self._answer(exchange, route, request)
+                    nursery.cancel_scope.cancel()
         finally:
             try:
                 exchange.conclude(

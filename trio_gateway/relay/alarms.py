@@ -1,0 +1,90 @@
+"""Alarms of many exchanges, kept by one task.
+
+Nearly every attempt has an alarm that never rings: the instant from which it would
+count as slow. A cancel scope and a task that waits in it cost more than the rest of the
+engine's work. Here an alarm is an entry in a heap; switching it off leaves the entry
+until its time has come, or until most entries are like that.
+
+The task lives while there are entries, as a system task of Trio's, since the exchanges
+that it wakes may be tasks of anybody.
+"""
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+import trio
+
+# Below this many entries it is not worth looking for those that are off.
+_FEW: Final = 256
+
+
+class Alarm:
+    """One call to come; `off` takes it back."""
+
+    __slots__ = ("_alarms", "at", "ring")
+
+    def __init__(self, alarms: "Alarms", at: float, ring: Callable[[], None]) -> None:
+        self._alarms = alarms
+        self.at = at
+        self.ring: Callable[[], None] | None = ring
+
+    def off(self) -> None:
+        """Do not ring, if it has not yet."""
+        if self.ring is not None:
+            self.ring = None
+            self._alarms.tidy()
+
+    def __lt__(self, other: "Alarm") -> bool:
+        return self.at < other.at
+
+
+class Alarms:
+    """Calls back at given instants on Trio's clock."""
+
+    def __init__(self) -> None:
+        self._heap: list[Alarm] = []
+        self._are_off = 0  # of those in the heap
+        self._nap: trio.CancelScope | None = None
+
+    def __len__(self) -> int:
+        """How many entries are held, those that are off included."""
+        return len(self._heap)
+
+    def set(self, at: float, ring: Callable[[], None]) -> Alarm:
+        """Call back at an instant, from another task; `ring` must not raise or wait."""
+        alarm = Alarm(self, at, ring)
+        heappush(self._heap, alarm)
+        if self._nap is None:
+            self._nap = trio.CancelScope()
+            trio.lowlevel.spawn_system_task(self._run)
+        elif self._heap[0] is alarm:
+            self._nap.deadline = at
+        return alarm
+
+    def tidy(self) -> None:
+        """Note that one more is off; let go of all such where they are most."""
+        self._are_off += 1
+        if len(self._heap) > _FEW and self._are_off * 2 > len(self._heap):
+            self._heap = [alarm for alarm in self._heap if alarm.ring is not None]
+            heapify(self._heap)
+            self._are_off = 0
+
+    async def _run(self) -> None:
+        try:
+            while self._heap:
+                with trio.CancelScope(deadline=self._heap[0].at) as self._nap:
+                    await trio.sleep_forever()
+                self._ring_due()
+        finally:
+            self._nap = None
+
+    def _ring_due(self) -> None:
+        now = trio.current_time()
+        while self._heap and self._heap[0].at <= now:
+            alarm = heappop(self._heap)
+            ring, alarm.ring = alarm.ring, None
+            if ring is None:
+                self._are_off -= 1
+            else:
+                ring()
