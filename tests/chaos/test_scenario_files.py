@@ -180,9 +180,12 @@ def test_the_schema_has_exactly_the_keys_that_the_loader_knows(
 
 def weathers() -> Iterator[dict[str, Any]]:
     yield {"preset": "calm"}
+    needed: dict[str, dict[str, Any]] = {
+        "slow": {"factor": 8},
+        "capacity": {"left": "20%"},
+        "throttled": {"retry_after": "5s"},
+    }
     for fault in FAULTS:
-        needed = {"slow": {"factor": 8}, "capacity": {"left": "20%"}}
-        needed["throttled"] = {"retry_after": "5s"}
         yield {"fault": fault, **needed.get(fault, {})}
 
 

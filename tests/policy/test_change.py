@@ -80,6 +80,11 @@ def test_the_same_meaning_is_no_change(tmp_path: Path) -> None:
             ["model chat: a/m weight: 1 -> 3", "model chat: a/m overrides changed"],
         ),
         (
+            "{provider: a, model: m}",
+            "{provider: a, model: m, context_tokens: 8192}",
+            ["model chat: a/m context_tokens: none -> 8192"],
+        ),
+        (
             "version: 1",
             "version: 1\ndefaults: {circuit_breaker: {consecutive: 3}}",
             [

@@ -1,15 +1,18 @@
 """Each lint has a policy that triggers it and one that does not; comments silence."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.cli.processes import POLICIES
+from tests.factories import a_target
+from trio_gateway.policy.contexts import context_of
 from trio_gateway.policy.findings import Lint
 from trio_gateway.policy.judge import Judgement, judge
-from trio_gateway.policy.lints import LOOKS, context_of
+from trio_gateway.policy.lints import LOOKS
 from trio_gateway.policy.load import load
 
 WALL = 1_800_000_000.0  # in January 2027
@@ -37,6 +40,21 @@ HEDGE = "{max_extra: 5%}"
 TOO_SMALL = "[{provider: b, model: gpt-3.5-turbo-0125}]"
 LARGER = "[{provider: b, model: gpt-4.1-mini-2025-04-14}]"
 LONG_LINE = "{max: 50}"
+LESS = "[{provider: a, model: gpt-4o}, {provider: b, model: gpt-4}]"
+MORE = "[{provider: a, model: gpt-4o}, {provider: b, model: gpt-4.1}]"
+SAID_LESS = (
+    "[{provider: a, model: own, context_tokens: 32768}, "
+    "{provider: b, model: other, context_tokens: 16384}]"
+)
+SAID_ENOUGH = (
+    "[{provider: a, model: own, context_tokens: 32768}, "
+    "{provider: b, model: other, context_tokens: 32768}]"
+)
+UNEQUAL = (
+    "[[{provider: a, model: gpt-4, context_tokens: 32768}, "
+    "{provider: b, model: gpt-4}]]"
+)
+RUNS = "{consecutive: %d}"
 
 # By the lint: what to change in GOOD to trigger it, and what not to; both as
 # `path = value`, separated by semicolons.
@@ -58,6 +76,28 @@ CASES: dict[Lint, list[tuple[str, str]]] = {
                 f"models.chat.context_length_fallback = {LARGER}"
             ),
         ),
+    ],
+    Lint.FALLBACK_HOLDS_LESS: [
+        (f"models.chat.targets = {LESS}", f"models.chat.targets = {MORE}"),
+        (f"models.chat.targets = {SAID_LESS}", f"models.chat.targets = {SAID_ENOUGH}"),
+        (f"models.chat.targets = {UNEQUAL}", f"models.chat.targets = {TIER}"),
+        (
+            (
+                f"models.chat.targets = {LESS}; "
+                f"models.chat.context_length_fallback = {TOO_SMALL}"
+            ),
+            (
+                f"models.chat.targets = {LESS}; "
+                f"models.chat.context_length_fallback = {LARGER}"
+            ),
+        ),
+    ],
+    Lint.RUN_NEVER_LONG_ENOUGH: [
+        (
+            f"{above}.circuit_breaker = {RUNS % 513}",
+            f"{above}.circuit_breaker = {RUNS % 512}",
+        )
+        for above in ("defaults", "providers.a")
     ],
     Lint.CONTEXT_FALLBACK_TOO_SMALL: [
         (
@@ -303,8 +343,11 @@ def test_a_finding_names_its_place(tmp_path: Path) -> None:
 def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
     chain = "models.chat.context_length_fallback = [{provider: b, model: mystery}]"
     (note,) = judged(tmp_path, changed(chain)).notes
-    assert note.startswith("chat: whether context_length_fallback holds longer prompts")
-    assert "mystery" in note
+    assert note.startswith("chat: whether every fallback holds the prompts")
+    assert "b/mystery" in note
+
+    written = chain.replace("mystery", "mystery, context_tokens: 1000000")
+    assert judged(tmp_path, changed(written)).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -322,7 +365,21 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
 def test_the_context_of_a_model_is_known_by_its_exact_name(
     model: str, tokens: int | None
 ) -> None:
-    assert context_of(model) == tokens
+    assert context_of(replace(a_target(), model=model)) == tokens
+
+
+def test_a_context_that_is_written_goes_before_a_known_name() -> None:
+    target = replace(a_target(), model="gpt-4o", context_tokens=32_768)
+    assert context_of(target) == 32_768
+
+
+def test_a_finding_about_a_breaker_names_where_its_rule_was_written(
+    tmp_path: Path,
+) -> None:
+    rule = "circuit_breaker.consecutive = 1000"
+    for above in ("defaults", "providers.a"):
+        (warned,) = judged(tmp_path, changed(f"{above}.{rule}")).warnings
+        assert warned.problem.key == f"{above}.circuit_breaker.consecutive"
 
 
 def test_a_providers_loss_is_told_by_model(tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ def _of_target(
 def _target(target: Target) -> Words:
     return {
         "weight": f"{target.weight:g}",
+        "context_tokens": _or_none(target.context_tokens),
         "max_concurrency": _or_none(target.max_concurrency),
         "circuit_breaker": _breaker(target.breaker),
     }

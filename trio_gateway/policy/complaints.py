@@ -97,6 +97,8 @@ CALLED_ELSEWHERE: Final = {
     "allowed_fails": "circuit_breaker",
     "outlier_detection": "circuit_breaker",
     "max_parallel_requests": "max_concurrency",
+    "context_window": "context_tokens",
+    "max_input_tokens": "context_tokens",
 }
 
 _ORDER: Final = "The order of the list is the preference: put it first."

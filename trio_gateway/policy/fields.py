@@ -33,6 +33,8 @@ from trio_gateway.policy.texts import TextError
 
 # Nobody counts higher by hand; it keeps numbers within what other tools can hold.
 COUNT_MAX: Final = 1_000_000
+# The largest contexts are of some millions.
+TOKENS_MAX: Final = 100_000_000
 
 # These never move on to another target, whatever a policy says; each with the reason.
 FIXED_FAILURES: Final = {

@@ -8,14 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trio_gateway.policy.bounds import Bounds, bounds_of
+from trio_gateway.policy.contexts import unjudged
 from trio_gateway.policy.findings import Lint, Silences
-from trio_gateway.policy.lints import (
-    LOOKS,
-    Judged,
-    access_keys,
-    context_of,
-    unused_providers,
-)
+from trio_gateway.policy.judged import Judged
+from trio_gateway.policy.lints import LOOKS, access_keys, unused_providers
 from trio_gateway.policy.load import Loaded
 from trio_gateway.policy.problems import Problem
 from trio_gateway.policy.route import Policy
@@ -78,7 +74,7 @@ def judge(loaded: Loaded, *, wall_now: float) -> Judgement:
         losses=tuple(_losses(policy)),
         warnings=tuple(dict.fromkeys(warnings)),
         silenced=len(findings) - len(heard),
-        notes=tuple(_notes(policy)),
+        notes=tuple(filter(None, map(unjudged, policy.routes.values()))),
     )
 
 
@@ -93,17 +89,3 @@ def _losses(policy: Policy) -> Iterator[Loss]:
             elif name in accounts:
                 on_others.append(slug)
         yield Loss(name, tuple(lost), tuple(on_others))
-
-
-def _notes(policy: Policy) -> Iterator[str]:
-    for slug, route in policy.routes.items():
-        unknown = [
-            target.model
-            for target in (*route.targets, *route.context_chain)
-            if context_of(target.model) is None
-        ]
-        if route.context_chain and unknown:
-            yield (
-                f"{slug}: whether context_length_fallback holds longer prompts is not "
-                f"judged, because the context of {unknown[0]} is not known here"
-            )

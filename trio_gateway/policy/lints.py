@@ -5,83 +5,24 @@ judges taste; each knows a reason why what was written cannot do what it says, o
 hurt on the day when something fails.
 """
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
 
+from trio_gateway.failover.run import LENGTH
 from trio_gateway.policy import defaults
-from trio_gateway.policy.document import Document, KeyPath
-from trio_gateway.policy.findings import Finding, Lint
-from trio_gateway.policy.route import (
-    AccessKey,
-    Jitter,
-    OnHint,
-    Policy,
-    Route,
-    Target,
+from trio_gateway.policy.contexts import (
+    context_fallback_too_small,
+    fallback_holds_less,
 )
+from trio_gateway.policy.findings import Finding, Lint
+from trio_gateway.policy.judged import Judged, Look
+from trio_gateway.policy.route import AccessKey, Jitter, OnHint, Route
 
 # What stands between a client and here gives up on a silent connection after about so
 # long: nginx and AWS's load balancers after 60 s, Heroku's router after 55 s.
 BALANCERS_S: Final = 60.0
 # Official clients wait ten minutes, unless they are told otherwise.
 CLIENTS_S: Final = 600.0
-
-# How many tokens a model reads, from the providers' own pages. A name may end in a
-# date; a model that is not here is not judged.
-CONTEXTS: Final = {
-    "gpt-3.5-turbo": 16_385,
-    "gpt-4": 8_192,
-    "gpt-4-turbo": 128_000,
-    "gpt-4o": 128_000,
-    "gpt-4o-mini": 128_000,
-    "gpt-4.1": 1_047_576,
-    "gpt-4.1-mini": 1_047_576,
-    "gpt-4.1-nano": 1_047_576,
-    "o1": 200_000,
-    "o3": 200_000,
-    "o3-mini": 200_000,
-    "o4-mini": 200_000,
-}
-_DATE: Final = re.compile(r"-\d{4}(-\d\d-\d\d)?$")
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What is looked at."""
-
-    policy: Policy
-    document: Document
-    wall_now: float  # seconds since 1970 UTC
-
-    def written(self, slug: str, *keys: str | int) -> KeyPath | None:
-        """Where a setting of a model was written: there, or under `defaults`."""
-        for above in (("models", slug), ("defaults",)):
-            if (*above, *keys) in self.document.places:
-                return (*above, *keys)
-        return None
-
-    def setting(self, slug: str, *keys: str | int) -> KeyPath:
-        """Where it was written, else the model."""
-        return self.written(slug, *keys) or ("models", slug)
-
-    def targets(self, route: Route) -> Iterator[tuple[KeyPath, Target]]:
-        """A route's targets, each with its path."""
-        for index, tier in enumerate(route.tiers):
-            path: KeyPath = ("models", route.slug, "targets", index)
-            is_nested = (*path, 0) in self.document.places
-            for inner, target in enumerate(tier):
-                yield (*path, inner) if is_nested else path, target
-
-    def chain(self, route: Route) -> Iterator[tuple[KeyPath, Target]]:
-        """The targets for prompts that are too long, each with its path."""
-        above = ("models", route.slug, "context_length_fallback")
-        for index, target in enumerate(route.context_chain):
-            yield (*above, index), target
-
-
-Look = Callable[[Judged, Route], Iterator[Finding]]
 
 
 def one_failure_domain(judged: Judged, route: Route) -> Iterator[Finding]:
@@ -135,29 +76,6 @@ def unreachable_target(judged: Judged, route: Route) -> Iterator[Finding]:
                 "long",
                 "Raise `attempts.max`, or delete it.",
             )
-
-
-def context_fallback_too_small(judged: Judged, route: Route) -> Iterator[Finding]:
-    """A fallback for long prompts that holds no longer ones."""
-    usual = [context_of(target.model) for target in route.targets]
-    known = [tokens for tokens in usual if tokens is not None]
-    if len(known) < len(usual):
-        return
-    for path, target in judged.chain(route):
-        tokens = context_of(target.model)
-        if tokens is not None and tokens <= min(known):
-            yield Finding(
-                Lint.CONTEXT_FALLBACK_TOO_SMALL,
-                path,
-                f"{target.model} reads {tokens:,} tokens, no more than what the "
-                "prompt did not fit into",
-                "Name a model with a larger context.",
-            )
-
-
-def context_of(model: str) -> int | None:
-    """How many tokens a model reads, if its name is one that is known here."""
-    return CONTEXTS.get(_DATE.sub("", model.rpartition("/")[2]))
 
 
 def patience_exceeded(judged: Judged, route: Route) -> Iterator[Finding]:
@@ -342,6 +260,19 @@ def weight_without_tier(judged: Judged, route: Route) -> Iterator[Finding]:
             )
 
 
+def run_never_long_enough(judged: Judged, route: Route) -> Iterator[Finding]:
+    """A breaker that waits for more failures in a row than anybody counts."""
+    for path, target in (*judged.targets(route), *judged.chain(route)):
+        if target.breaker.consecutive > LENGTH:
+            yield Finding(
+                Lint.RUN_NEVER_LONG_ENOUGH,
+                judged.of_breaker(path, target, "consecutive"),
+                f"no run of failures is counted beyond {LENGTH}, so that only `share` "
+                "can open the breaker",
+                f"Lower it: {defaults.BREAKER_CONSECUTIVE} in a row are hardly chance.",
+            )
+
+
 def model_without_key(judged: Judged, route: Route) -> Iterator[Finding]:
     """A model that nobody can ask for."""
     keys = judged.policy.access_keys
@@ -363,6 +294,7 @@ LOOKS: Final[tuple[Look, ...]] = (
     one_failure_domain,
     single_target,
     unreachable_target,
+    fallback_holds_less,
     context_fallback_too_small,
     patience_exceeded,
     connect_never_rings,
@@ -372,6 +304,7 @@ LOOKS: Final[tuple[Look, ...]] = (
     overlap_never_runs,
     queue_exceeds_limit,
     weight_without_tier,
+    run_never_long_enough,
     model_without_key,
 )
 """The looks at each model."""

@@ -21,6 +21,7 @@ from trio_gateway.policy.fields import (
     LIST,
     MAPPING,
     NUMBER,
+    TOKENS_MAX,
     WORD,
     BaseUrl,
     Count,
@@ -251,6 +252,7 @@ class TargetSection(Section):
     provider: str
     model: Label
     weight: Annotated[float, Field(gt=0, le=COUNT_MAX)] | None = None
+    context_tokens: Annotated[int, Field(ge=1, le=TOKENS_MAX)] | None = None
     timeouts: TargetTimeouts | None = None
     max_concurrency: Count | None = None
     circuit_breaker: BreakerSection | None = None

@@ -379,6 +379,10 @@ _TARGET: Final = {
         "3",
         f"{defaults.WEIGHT:g}",
     ),
+    "context_tokens": Key(
+        "How long a prompt it reads; `check` then finds fallbacks that hold less.",
+        "128000",
+    ),
     "timeouts": Key(
         "The limits of one attempt, for this target alone.", "{first_token: 15s}"
     ),

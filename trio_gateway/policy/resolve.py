@@ -230,6 +230,7 @@ def _target(
         weight=_or(written.weight, defaults.WEIGHT),
         max_concurrency=written.max_concurrency,
         overrides=dict(written.overrides or {}),
+        context_tokens=written.context_tokens,
     )
 
 

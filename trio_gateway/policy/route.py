@@ -171,6 +171,7 @@ class Target:
     weight: float = 1.0
     max_concurrency: int | None = None
     overrides: Mapping[str, object] = field(default_factory=dict)
+    context_tokens: int | None = None  # as written; only `check` looks at it
 
 
 @dataclass(frozen=True)

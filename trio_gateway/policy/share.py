@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from trio_gateway.policy.document import KeyPath
-from trio_gateway.policy.lints import Judged
+from trio_gateway.policy.judged import Judged
 from trio_gateway.policy.load import Loaded
 from trio_gateway.policy.problems import Problem
 from trio_gateway.policy.route import Account, Policy, Queue, Route, Target

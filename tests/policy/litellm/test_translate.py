@@ -201,6 +201,7 @@ def test_limits_of_the_process_and_of_deployments_are_taken_over() -> None:
     assert target["max_concurrency"] == 8
     [target, _] = made["models"]["local"]["targets"]
     assert target["max_concurrency"] == 50
+    assert target["context_tokens"] == 131_072
 
 
 def test_parameters_of_a_deployment_become_overrides() -> None:

@@ -70,6 +70,7 @@ class Deployment:
     stream_timeout_s: float | None
     retries: int | None
     max_concurrency: int | None
+    context_tokens: int | None
     overrides: Mapping[str, object]
 
 
@@ -111,6 +112,7 @@ def read_deployments(
     entry.close({})
     named = params.text("model")
     identity, mode = info.text("id"), info.text("mode")
+    context_tokens = _count(info, "max_input_tokens")
     info.close({})
     prefix, model = split_model(named or "")
     vendor = VENDORS.get(prefix)
@@ -139,6 +141,7 @@ def read_deployments(
         stream_timeout_s=params.number("stream_timeout"),
         retries=_retries(params),
         max_concurrency=_count(params, "max_parallel_requests"),
+        context_tokens=context_tokens,
         overrides=_overrides(params),
     )
     params.close(_REASONS)

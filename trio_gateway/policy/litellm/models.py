@@ -145,6 +145,8 @@ class ModelWriter:
             target["timeouts"] = timeouts
         if named.target_id in self._concurrency:
             target["max_concurrency"] = self._concurrency[named.target_id]
+        if deployment.context_tokens is not None:
+            target["context_tokens"] = deployment.context_tokens
         if deployment.overrides:
             target["overrides"] = dict(deployment.overrides)
         return target
