@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from trio_gateway.failover.breaker import Breaker, BreakerState, Sent
+from trio_gateway.failover.view import describe_breaker
 from trio_gateway.policy.route import BreakerRules
 
 CLOSED, OPEN, PROBE, RAMP = BreakerState
@@ -293,9 +294,9 @@ class Histories(RuleBasedStateMachine):
         del self.in_flight[id(sent)]
         if self.matters(sent):
             self.model.weights.setdefault(id(sent), None)
-        before = self.breaker.describe(self.now)
+        before = describe_breaker(self.breaker, self.now)
         self.breaker.neutral(sent)
-        assert self.breaker.describe(self.now) == before
+        assert describe_breaker(self.breaker, self.now) == before
         self.told()
 
     @invariant()

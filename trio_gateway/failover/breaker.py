@@ -77,8 +77,6 @@ FORGET_S: Final = 300.0
 SKIP_FACTOR: Final = 1.25
 # A target that still gets a fifth of its requests shows its recovery without probes.
 SKIP_SHARE_MAX: Final = 0.8
-# Fewer than one request in twenty moved is not worth an operator's attention.
-DEGRADED_FROM: Final = 0.05
 
 
 class BreakerState(StrEnum):
@@ -88,6 +86,12 @@ class BreakerState(StrEnum):
     OPEN = "open"
     PROBE = "probe"
     RAMP = "ramp"
+
+
+# Python 3.11 takes ten times as long to find a member of an enumeration as to find a
+# name, and these are asked for by every request.
+_CLOSED: Final = BreakerState.CLOSED
+_RAMP: Final = BreakerState.RAMP
 
 
 @dataclass(slots=True, eq=False)
@@ -102,19 +106,6 @@ class Sent:
     is_probe: bool
     is_slow: bool = False
     is_committed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerView:
-    """What an operator sees of a breaker; instants are on the engine's clock."""
-
-    state: str  # a `BreakerState`, or "degraded"
-    since: float | None  # None: from the beginning
-    until: float | None  # when time alone will change the state
-    cause: str  # why it last opened; empty if it never did
-    trips: int
-    share: float
-    skip_share: float
 
 
 class Breaker:
@@ -141,6 +132,7 @@ class Breaker:
         "_successes",
         "_trips_max",
         "cause",
+        "is_plain",
         "open_until",
         "opened_at",
         "since",
@@ -170,26 +162,30 @@ class Breaker:
         self._probe: Sent | None = None
         self._successes = 0
         self._slow_probes = 0
+        self.is_plain = True
+        """Whether it is closed, skips nothing and remembers no opening.
+
+        Then time alone changes nothing, and there is nothing else to ask. It is asked
+        far more often than it changes, so it is kept and not computed.
+        """
 
     # Questions
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is closed, skips nothing and remembers no opening.
-
-        Then time alone changes nothing, and there is nothing else to ask.
-        """
-        minute = self._minute
-        return (
-            self._state is BreakerState.CLOSED
-            and not self.trips
-            and minute.requests - minute.good < EVIDENCE_MIN
-        )
-
     def state(self, now: float) -> BreakerState:
         """The state at this instant."""
-        self._settle(now)
+        if not self.is_plain:
+            self._settle(now)
         return self._state
+
+    def is_last_resort(self, now: float) -> bool:
+        """Whether it is known not to work, and may only be asked in despair."""
+        match self.state(now):
+            case BreakerState.OPEN:
+                return True
+            case BreakerState.PROBE:
+                return self._probe is not None
+            case BreakerState.CLOSED | BreakerState.RAMP:
+                return False
 
     def share(self, now: float) -> float:
         """The fraction of first attempts that this target should get now."""
@@ -210,6 +206,7 @@ class Breaker:
         if minute.requests - minute.good < EVIDENCE_MIN:
             return 0.0
         minute.move(now)
+        self._note_whether_plain()
         n = minute.requests
         # The good may be fewer than none: an answer breaks later than it began.
         good = max(0.0, minute.good)
@@ -219,26 +216,9 @@ class Breaker:
 
     def is_probe_free(self, now: float) -> bool:
         """Whether a request may be sent as a probe."""
+        if self.is_plain:
+            return False
         return self.state(now) is BreakerState.PROBE and self._probe is None
-
-    def describe(self, now: float) -> BreakerView:
-        """A picture for the operators' page."""
-        state = self.state(now)
-        skip_share = self.skip_share(now)
-        is_closed = state is BreakerState.CLOSED
-        until = {
-            BreakerState.OPEN: self.open_until,
-            BreakerState.RAMP: self.since + RAMP_S,
-        }
-        return BreakerView(
-            state="degraded" if is_closed and skip_share > DEGRADED_FROM else state,
-            since=None if self.since == -inf else self.since,
-            until=until.get(state),
-            cause=self.cause,
-            trips=self.trips,
-            share=self.share(now),
-            skip_share=skip_share,
-        )
 
     # News
 
@@ -260,7 +240,7 @@ class Breaker:
         self._run.tell(sent.number, SLOW_WEIGHT)
         match self._state:
             case BreakerState.CLOSED | BreakerState.RAMP:
-                self._count(now, requests=1, good=0.0, failures=SLOW_WEIGHT)
+                self._count(now, 1, 0.0, SLOW_WEIGHT)
                 self._judge(now, sent, "slow")
             case BreakerState.PROBE if sent.is_probe:
                 self._slow_probes += 1
@@ -276,11 +256,10 @@ class Breaker:
         if sent.is_slow or not self._is_news(now, sent):
             return
         self._run.tell(sent.number, GOOD)
-        match self._state:
-            case BreakerState.CLOSED | BreakerState.RAMP:
-                self._count(now, requests=1, good=1.0, failures=0.0)
-            case BreakerState.PROBE | BreakerState.OPEN:
-                self._recover(now)
+        if self._state is _CLOSED or self._state is _RAMP:
+            self._count(now, 1, 1.0, 0.0)
+        else:
+            self._recover(now)
 
     def failed(
         self, now: float, sent: Sent, cause: str, *, weight: float = 1.0
@@ -318,6 +297,7 @@ class Breaker:
             while self.trips and now >= self._forgets_at:
                 self.trips -= 1
                 self._forgets_at += FORGET_S
+                self._note_whether_plain()
         elif self._state is BreakerState.OPEN:
             if not self.opened_at <= now < self.open_until:
                 self._start_probing(min(now, self.open_until))
@@ -329,18 +309,26 @@ class Breaker:
                 self._forgets_at = self.since + FORGET_S
 
     def _is_news(self, now: float, sent: Sent) -> bool:
-        self._settle(now)
+        if not self.is_plain:
+            self._settle(now)
         return sent.era == self._era
 
     def _give_back(self, sent: Sent) -> None:
         if self._probe is sent:
             self._probe = None
 
-    def _count(
-        self, now: float, *, requests: int, good: float, failures: float
-    ) -> None:
+    def _count(self, now: float, requests: int, good: float, failures: float) -> None:
         self._lately.add(now, requests, good, failures)
         self._minute.add(now, requests, good, failures)
+        self._note_whether_plain()
+
+    def _note_whether_plain(self) -> None:
+        minute = self._minute
+        self.is_plain = (
+            self._state is _CLOSED
+            and not self.trips
+            and minute.requests - minute.good < EVIDENCE_MIN
+        )
 
     def _count_failure(self, now: float, sent: Sent, cause: str, weight: float) -> None:
         """Count what its slowness and its commit have not said yet, or said wrongly."""
@@ -348,7 +336,7 @@ class Breaker:
         good = -weight if sent.is_committed and not sent.is_slow else 0.0
         if sent.is_slow:
             weight = max(0.0, weight - SLOW_WEIGHT)
-        self._count(now, requests=0 if is_known else 1, good=good, failures=weight)
+        self._count(now, 0 if is_known else 1, good, weight)
         self._judge(now, sent, cause)
 
     def _judge(self, now: float, sent: Sent, cause: str) -> None:
@@ -371,6 +359,7 @@ class Breaker:
     def _open(self, now: float, cause: str) -> None:
         self.trips = min(self.trips + 1, self._trips_max)
         self._state = BreakerState.OPEN
+        self.is_plain = False
         self.since = self.opened_at = now
         self.open_until = now + time_open_s(self._rules, self.trips, self._random)
         self.cause = cause

@@ -252,7 +252,7 @@ class Fleet:
             return Denied.COOLING
         if not is_first and not health.budget.is_open and not health.is_well(now):
             return Denied.BUDGET
-        if self._is_last_resort(health, now):
+        if health.breaker.is_last_resort(now):
             panic = self.budgets(route).panic
             if panic.live >= panic.limit(now):
                 return Denied.UNWELL
@@ -276,7 +276,7 @@ class Fleet:
         elif health.breaker.is_probe_free(now):
             sent = health.breaker.take_probe(now)
         else:
-            is_panic = self._is_last_resort(health, now)
+            is_panic = health.breaker.is_last_resort(now)
             sent = health.breaker.sent()
         lease = Lease(health, kind, sent, reason, ticket, now, is_panic=is_panic)
         if self._granted.get(ticket) == target.id:
@@ -406,16 +406,8 @@ class Fleet:
 
     def is_last_resort(self, target: Target, now: float) -> bool:
         """Whether a target is known not to work, and may only be tried in despair."""
-        return self._is_last_resort(self.health(target, now), now)
-
-    @staticmethod
-    def _is_last_resort(health: Health, now: float) -> bool:
-        if health.breaker.is_plain:
-            return False
-        state = health.breaker.state(now)
-        if state is BreakerState.PROBE:
-            return not health.breaker.is_probe_free(now)
-        return state is BreakerState.OPEN
+        breaker = self.health(target, now).breaker
+        return not breaker.is_plain and breaker.is_last_resort(now)
 
     def _notice_opening(self, health: Health, before: float, now: float) -> None:
         """Call everyone who waits at a target that has just opened."""

@@ -59,7 +59,8 @@ class Run:
             self.unknown -= 1
         self._known[slot] = weight
         if weight == GOOD:
-            self._newest_good = max(self._newest_good, number)
+            if number > self._newest_good:
+                self._newest_good = number
         elif number == self._newest_good:
             self._find_newest_good()
 

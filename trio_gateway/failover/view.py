@@ -12,13 +12,18 @@ that decides most is its state:
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
+from typing import Final
 
-from trio_gateway.failover.breaker import BreakerView
+from trio_gateway.failover.breaker import RAMP_S, Breaker, BreakerState
 from trio_gateway.failover.cooldown import Disabled
 from trio_gateway.failover.fleet import Denied, Fleet
 from trio_gateway.failover.health import Health, Kind, Speed, written_limits
 from trio_gateway.failover.quantile import PROMPT_BUCKETS
 from trio_gateway.policy.route import Patience, Route, Target
+
+# Fewer than one request in twenty moved is not worth an operator's attention.
+DEGRADED_FROM: Final = 0.05
 
 
 class TargetState(StrEnum):
@@ -41,6 +46,19 @@ class Standing:
     why: str | None
     since: float | None  # None: from the beginning
     until: float | None  # None: nobody knows, or until an operator enables it
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerView:
+    """What an operator sees of a breaker; instants are on the engine's clock."""
+
+    state: str  # a `BreakerState`, or "degraded"
+    since: float | None  # None: from the beginning
+    until: float | None  # when time alone will change the state
+    cause: str  # why it last opened; empty if it never did
+    trips: int
+    share: float
+    skip_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +151,26 @@ def describe_target(
     return None if users is None else _target_view(fleet, users, now)
 
 
+def describe_breaker(breaker: Breaker, now: float) -> BreakerView:
+    """Draw one breaker."""
+    state = breaker.state(now)
+    skip_share = breaker.skip_share(now)
+    is_closed = state is BreakerState.CLOSED
+    until = {
+        BreakerState.OPEN: breaker.open_until,
+        BreakerState.RAMP: breaker.since + RAMP_S,
+    }
+    return BreakerView(
+        state="degraded" if is_closed and skip_share > DEGRADED_FROM else state,
+        since=None if breaker.since == -inf else breaker.since,
+        until=until.get(state),
+        cause=breaker.cause,
+        trips=breaker.trips,
+        share=breaker.share(now),
+        skip_share=skip_share,
+    )
+
+
 def targets_of(routes: Iterable[Route]) -> dict[str, Target]:
     """Every target by its id, in the order of the routes."""
     return {
@@ -156,7 +194,7 @@ def _users(routes: Iterable[Route]) -> dict[str, Users]:
 def _target_view(fleet: Fleet, users: Users, now: float) -> TargetView:
     target = next(iter(users.values()))
     health, account = fleet.health(target, now), fleet.account(target.account)
-    breaker = health.breaker.describe(now)
+    breaker = describe_breaker(health.breaker, now)
     cooldown = health.cooldown
     return TargetView(
         id=target.id,

@@ -1,6 +1,6 @@
 """How many requests went how well lately: exact counts over a span that moves along.
 
-    | 9 | 10 | 11 | ... | 18 |     bucket numbers: floor(now / width)
+    | 9 | 10 | 11 | ... | 18 |     bucket numbers: now // width
       ^ dropped when 19 begins; the sums are kept, so that reading them costs nothing
 
 The span is ten buckets that expire one by one, so the counts reach back nine to ten
@@ -8,7 +8,6 @@ tenths of it. Source: linkerd's success rate, which counts exactly because an av
 that decays hides a dense burst of failures.
 """
 
-from math import floor
 from typing import Final
 
 BUCKETS: Final = 10
@@ -33,21 +32,24 @@ class Window:
         self.requests = 0
         self.good = 0.0
         self.failures = 0.0
-        self._buckets = [(0, 0.0, 0.0)] * BUCKETS
+        self._buckets = [_Bucket() for _ in range(BUCKETS)]
 
     def add(self, now: float, requests: int, good: float, failures: float) -> None:
         """Count what was learned now; weights may be fractions, or take back."""
-        self.move(now)
-        slot = self._newest % BUCKETS
-        r, g, f = self._buckets[slot]
-        self._buckets[slot] = (r + requests, g + good, f + failures)
+        if now // self._width_s != self._newest:
+            self.move(now)
+        bucket = self._buckets[self._newest % BUCKETS]
+        bucket.requests += requests
+        bucket.good += good
         self.requests += requests
         self.good += good
-        self.failures += failures
+        if failures:
+            bucket.failures += failures
+            self.failures += failures
 
     def move(self, now: float) -> None:
         """Drop what has expired by now."""
-        newest = floor(now / self._width_s)
+        newest = int(now // self._width_s)
         steps = newest - self._newest
         if -BUCKETS < steps <= 0:
             return
@@ -59,8 +61,19 @@ class Window:
         self._newest = newest
 
     def _drop(self, slot: int) -> None:
-        requests, good, failures = self._buckets[slot]
-        self.requests -= requests
-        self.good -= good
-        self.failures -= failures
-        self._buckets[slot] = (0, 0.0, 0.0)
+        bucket = self._buckets[slot]
+        self.requests -= bucket.requests
+        self.good -= bucket.good
+        self.failures -= bucket.failures
+        self._buckets[slot] = _Bucket()
+
+
+class _Bucket:
+    """What was counted in one tenth of the span."""
+
+    __slots__ = ("failures", "good", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.good = 0.0
+        self.failures = 0.0

@@ -13,9 +13,9 @@ from typing import Final
 import trio
 from quart import Blueprint, Response, request
 
-from trio_gateway.failover.breaker import BreakerView
 from trio_gateway.failover.cooldown import Disabled
 from trio_gateway.failover.view import (
+    BreakerView,
     Load,
     RouteView,
     SpeedView,
