@@ -24,7 +24,7 @@ FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 THIRD_PARTY = {
     "policy": {"pydantic", "pydantic_core", "yaml"},
     "failover": {"tenacity"},
-    "wire": set[str](),
+    "wire": {"pydantic_core"},
     "providers": set[str](),
     "relay": {"trio"},
     "telemetry": {"trio", "prometheus_client"},

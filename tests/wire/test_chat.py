@@ -1,3 +1,4 @@
+import gc
 import json
 
 import pytest
@@ -290,13 +291,75 @@ def test_what_is_missing_or_empty_is_blank(raw: bytes, blank: list[str]) -> None
     assert error.details == dict.fromkeys(blank, "cannot be blank")
 
 
-def test_a_million_members_are_refused_at_once() -> None:
+def test_an_override_is_refused_a_search_among_a_million_members() -> None:
     members = b', "x": 0' * 1_000_000
+    request = ChatRequest.parse(MINIMAL[:-1] + members + b"}")
 
-    error = refusal(MINIMAL[:-1] + members + b"}")
+    with pytest.raises(RequestError, match="More than 10000 members"):
+        request.encode(model="m", overrides={"x": 1})
+
+
+def test_a_million_members_are_refused_at_once() -> None:
+    members = "".join(f', "{number}": 0' for number in range(1_000_000))
+
+    error = refusal(MINIMAL[:-1] + members.encode() + b"}")
 
     assert error.kind is RequestErrorKind.UNREADABLE
     assert error.details["error"].endswith("LLMRequest: More than 10000 members")
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'""', b"0"])
+def test_millions_of_small_values_are_refused_unread(value: bytes) -> None:
+    values = b",".join([value] * 7_000_000)
+
+    error = refusal(MINIMAL[:-1] + b', "x": [' + values + b"]}")
+
+    assert error.kind is RequestErrorKind.UNREADABLE
+    assert error.details["error"].endswith("LLMRequest: More than 2000000 values")
+
+
+def test_a_long_prompt_is_read_whatever_signs_are_in_it() -> None:
+    said = '{"list": [1, 2]}' * 600_000
+    request = ChatRequest.parse(body(messages=[{"role": "user", "content": said}]))
+    assert request.model == "m"
+
+
+def test_garbage_is_collected_again_after_a_long_request() -> None:
+    long = body(messages=[{"content": "x" * 100_000}])
+    ChatRequest.parse(long)
+    refusal(long[:-1])
+    assert gc.isenabled()
+
+
+# What could be taken for the name of the slug's member, and is not, or the reverse.
+NAMES = ['"model"', '"mod\\u0065l"', '"\\u006Dodel"', '"xmodel"', '"model\\u0073"']
+VALUES = [*NAMES, '{"model":"x"}', '["model"]', '"\\"model"', '"\\\\u006d"', "0"]
+
+
+@given(
+    members=st.lists(
+        st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=4
+    ),
+    space=st.sampled_from(["", " ", "\n\t"]),
+)
+def test_however_a_model_is_written_all_of_its_members_are_replaced(
+    members: list[tuple[str, str]], space: str
+) -> None:
+    members = [*members, ('"messages"', "[{}]"), ('"model"', '"slug"')]
+
+    def written(model: str | None) -> bytes:
+        pairs = [
+            f"{name}{space}:{space}{value if model is None else model}"
+            if json.loads(name) == "model"
+            else f"{name}{space}:{space}{value}"
+            for name, value in members
+        ]
+        return f"{space}{{{space}{f'{space},{space}'.join(pairs)}{space}}}".encode()
+
+    request = ChatRequest.parse(written(None))
+
+    assert request.model == "slug"
+    assert request.encode(model="up", overrides={}) == written('"up"')
 
 
 def test_neither_errors_nor_reprs_show_the_prompt() -> None:

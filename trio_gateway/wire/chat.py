@@ -3,15 +3,21 @@
 A request is read, but never written anew: the bytes of every field that we have no
 reason to change reach the upstream as they came. No text of a prompt gets into an
 error. What answers mean is said in `wire.answers`, and can be had from here as well.
+
+Nearly every request is read by a parser that is fast and strict, and its `model` found
+by looking for the name. What that parser refuses, and what has the name twice, is read
+member by member.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
-from typing import Final, NoReturn
+from json.encoder import encode_basestring_ascii
+from types import NoneType
+from typing import Final, NamedTuple
 
 from trio_gateway.wire.answers import (
     AnswerReader,
@@ -22,6 +28,8 @@ from trio_gateway.wire.answers import (
     as_events,
     judge_answer,
 )
+from trio_gateway.wire.members import UnreadableError, scan
+from trio_gateway.wire.values import nothing_collected, values_of
 
 __all__ = [
     "AnswerReader",
@@ -36,10 +44,6 @@ __all__ = [
     "judge_answer",
 ]
 
-# An integer of more digits is never one that we need. The interpreter refuses to
-# convert very long ones, while an upstream may like them.
-_INT_DIGITS_MAX: Final = 18
-_HUGE: Final = 10**_INT_DIGITS_MAX
 # So many wrong places are named; a list of a million wrong messages is one mistake.
 _ERRORS_NAMED_MAX: Final = 10
 # Beyond these, "more than 1000" says as much as the number that took seconds to count.
@@ -48,7 +52,20 @@ _ERRORS_COUNTED_MAX: Final = 990
 # nothing else would stop everybody's exchanges for many seconds.
 _MEMBERS_MAX: Final = 10_000
 
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
+# A value takes some 80 ns to read, however short it is, and nobody else is served
+# meanwhile: a thread would not help, for parsers do not let go of the interpreter. One
+# of these signs stands before each value but the first. Texts hold them as well: 8 MB
+# of text, which is more than any model reads, a million.
+_SIGNS: Final = b"[{,"
+_SIGNS_MAX: Final = 2_000_000
+# Counting takes longer than reading a picture. A shorter body cannot hold so much.
+_UNCOUNTED_BYTES: Final = 4 * 1024 * 1024
+
+_SPACE: Final = b" \t\n\r"
+_MODEL: Final = b'"model"'
+# So begins each escape of one of that name's letters, which need none.
+_ESCAPED_LETTER: Final = b"\\u006"
+_PLAIN_VALUE: Final = re.compile(rb'[ \t\n\r]*:[ \t\n\r]*("[^"\\]*")')
 
 
 class RequestErrorKind(Enum):
@@ -67,11 +84,9 @@ class RequestError(Exception):
         self.details = details
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A member of the request's top level, and where its value stands in the body."""
+class _Place(NamedTuple):
+    """Where a value stands in the body."""
 
-    name: str
     start: int
     end: int
 
@@ -86,7 +101,8 @@ class ChatRequest:
     max_tokens: int | None
     size: int  # of the body as it came, in bytes
     _raw: bytes = field(repr=False)
-    _members: tuple[_Member, ...] = field(repr=False)
+    _names: tuple[str, ...] = field(repr=False)  # of its members
+    _models: tuple[_Place, ...] = field(repr=False)
 
     @classmethod
     def parse(cls, raw: bytes) -> "ChatRequest":
@@ -95,189 +111,169 @@ class ChatRequest:
         Raises:
             RequestError: it cannot be read, or does not say what must be said.
         """
-        members: list[_Member] = []
-        values: dict[str, object] = {}
-        for member, value in _scan(raw):
-            if len(members) == _MEMBERS_MAX:
-                raise _unreadable(f"More than {_MEMBERS_MAX} members")
-            members.append(member)
-            values[member.name] = value  # of members with one name, the last counts
-        model, stream, choices = (values.get(key) for key in ("model", "stream", "n"))
-        _check(values)
-        limit = values.get("max_completion_tokens")
-        if limit is None:
-            limit = values.get("max_tokens")
-        assert isinstance(model, str)
-        assert isinstance(choices, int | None)
-        assert isinstance(limit, int | None)
+        _refuse_too_much(raw)
+        values, models = _read(raw)
+        model = _check(values)
+        choices = _integer(values, "n")
+        limit = _integer(values, "max_completion_tokens")
         return cls(
             model=model,
-            is_stream=stream is True,
+            is_stream=values.get("stream") is True,
             choices=1 if choices is None else choices,
-            max_tokens=limit,
+            max_tokens=_integer(values, "max_tokens") if limit is None else limit,
             size=len(raw),
             _raw=raw,
-            _members=tuple(members),
+            _names=tuple(values),
+            _models=models,
         )
 
     def encode(self, *, model: str, overrides: Mapping[str, object]) -> bytes:
         """Return the body with another `model` and a target's `overrides`.
 
         Every other byte, white space included, is as it came.
+
+        Raises:
+            RequestError: an override's name is there, among too many members.
         """
         changes = {
             name: json.dumps(value, allow_nan=False).encode("ascii")
-            for name, value in {**overrides, "model": model}.items()
+            for name, value in overrides.items()
         }
-        pieces: list[bytes] = []
+        changes["model"] = encode_basestring_ascii(model).encode("ascii")
+        body = memoryview(self._raw)
+        pieces: list[bytes | memoryview] = []
         done = 0
-        for member in self._members:
-            if member.name in changes:
-                pieces += (self._raw[done : member.start], changes[member.name])
-                done = member.end
-        end = self._members[-1].end  # there is one at least: the model
-        pieces.append(self._raw[done:end])
-        present = {member.name for member in self._members}
-        pieces += (
-            b", %b: %b" % (json.dumps(name).encode("ascii"), value)
-            for name, value in changes.items()
-            if name not in present
-        )
-        pieces.append(self._raw[end:])
+        for name, (start, end) in self._places(changes):
+            pieces += (body[done:start], changes[name])
+            done = end
+        new = changes.keys() - self._names if overrides else ()
+        if new:
+            end = _end_of_members(self._raw)
+            pieces.append(body[done:end])
+            pieces += (
+                b", %b: %b" % (json.dumps(name).encode("ascii"), value)
+                for name, value in changes.items()
+                if name in new
+            )
+            done = end
+        pieces.append(body[done:])
         return b"".join(pieces)
 
+    def _places(self, changes: Mapping[str, bytes]) -> Iterable[tuple[str, _Place]]:
+        """Where the values stand that are to be changed, in their order."""
+        if len(changes.keys() & self._names) == 1:
+            return [("model", place) for place in self._models]
+        members = _members(self._raw)
+        return [(name, place) for name, place, _ in members if name in changes]
 
-def _scan(raw: bytes) -> Iterator[tuple[_Member, object]]:
-    """Read the top level member by member; raise `RequestError` where it is no object.
 
-    Each byte is read as one character (Latin-1), so that positions in the text are
-    positions in the bytes; JSON's own signs are ASCII, and do not care. Only text comes
-    out wrong that way: the little that we need of it is read again.
+def _read(raw: bytes) -> tuple[Mapping[str, object], tuple[_Place, ...]]:
+    """Return the members' values, and the places of each that is called `model`."""
+    try:
+        values = values_of(raw, are_nans_allowed=False)
+    except ValueError:
+        pass  # to be told what is wrong, if anything is
+    else:
+        place = _only_model(raw)
+        if place and isinstance(values, dict) and len(values) <= _MEMBERS_MAX:
+            return values, (place,)
+    members: dict[str, object] = {}
+    models: list[_Place] = []
+    with nothing_collected():
+        for name, place, value in _members(raw):
+            members[name] = value  # of members with one name, the last counts
+            if name == "model":
+                models.append(place)
+    return members, tuple(models)
+
+
+def _only_model(raw: bytes) -> _Place | None:
+    """Where the value of `model` stands, if there is no doubt about it.
+
+    To be asked of JSON that has such a member. The member's name stands there plainly,
+    unless letters of it are escaped. So if none are anywhere, and those bytes stand
+    there only once, they are the name.
     """
+    # From the end, because Python looks from there several times as fast.
+    at = raw.rfind(_MODEL)
+    if raw.rfind(_MODEL, 0, at + 1) >= 0:
+        return None
+    if b"\\" in raw and raw.rfind(_ESCAPED_LETTER) >= 0:
+        return None
+    value = _PLAIN_VALUE.match(raw, at + len(_MODEL))
+    return _Place(*value.span(1)) if value else None
+
+
+def _members(raw: bytes) -> Iterator[tuple[str, _Place, object]]:
+    """Read member by member; raise `RequestError` where that cannot be done."""
     try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        raise _unreadable(f"Invalid UTF-8 at byte {error.start}") from None
-    text = raw.decode("latin-1")
-    try:
-        at = _skip_space(text, 0)
-        if not text.startswith("{", at):
-            _LENIENT_JSON.decode(text)  # where it is not even JSON, this says so
-            raise _unreadable("Input should be a valid dictionary")
-        at = _skip_space(text, at + 1)
-        is_more = not text.startswith("}", at)
-        while is_more:
-            name, at = _read_name(text, at)
-            start = _skip_space(text, _expect(":", text, _skip_space(text, at)))
-            value, end = _read_value(text, start)
-            if isinstance(value, str) and not value.isascii():
-                value = json.loads(raw[start:end].decode())
-            yield _Member(name, start, end), value
-            at = _skip_space(text, end)
-            is_more = text.startswith(",", at)
-            if is_more:
-                at = _skip_space(text, at + 1)
-        at = _skip_space(text, _expect("}", text, at))
-        _expect_end(text, at)
-    except json.JSONDecodeError as error:
-        raise _unreadable(f"Invalid JSON at byte {error.pos}") from None
-    except RecursionError:
-        raise _unreadable("Invalid JSON: nested too deep") from None
-    except _NotANumberError:
-        raise _unreadable("Invalid JSON: NaN and Infinity are no numbers") from None
+        for number, (member, value) in enumerate(scan(raw)):
+            if number == _MEMBERS_MAX:
+                raise _unreadable(f"More than {_MEMBERS_MAX} members")
+            yield member.name, _Place(member.start, member.end), value
+    except UnreadableError as error:
+        raise _unreadable(str(error)) from None
 
 
-def _read_name(text: str, at: int) -> tuple[str, int]:
-    name, end = _REQUEST_JSON.raw_decode(text, at)
-    if not isinstance(name, str):
-        raise json.JSONDecodeError("Expecting a name", text, at)
-    if not name.isascii():
-        name = json.loads(text[at:end].encode("latin-1").decode())
-    return name, end
+def _refuse_too_much(raw: bytes) -> None:
+    """Raise `RequestError` for what would take a second to read."""
+    if len(raw) < _UNCOUNTED_BYTES:
+        return
+    signs = len(raw) - len(raw.translate(None, _SIGNS))
+    if signs > _SIGNS_MAX:
+        raise _unreadable(f"More than {_SIGNS_MAX} values")
 
 
-def _expect(sign: str, text: str, at: int) -> int:
-    if not text.startswith(sign, at):
-        raise json.JSONDecodeError("Unexpected sign", text, at)
-    return at + 1
+def _end_of_members(raw: bytes) -> int:
+    """Where a further member may be added: after the last, before its space."""
+    return len(raw.rstrip(_SPACE)[:-1].rstrip(_SPACE))
 
 
-def _expect_end(text: str, at: int) -> None:
-    if at < len(text):
-        raise json.JSONDecodeError("Extra data", text, at)
-
-
-def _skip_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    assert match  # no space is a match too
-    return match.end()
-
-
-class _NotANumberError(Exception):
-    """NaN or an infinity, which JSON does not have."""
-
-
-def _refuse_constant(_: str) -> NoReturn:
-    raise _NotANumberError
-
-
-def _read_value(text: str, at: int) -> tuple[object, int]:
-    try:
-        return _REQUEST_JSON.raw_decode(text, at)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # an integer that Python would not read
-        return _LENIENT_JSON.raw_decode(text, at)
-
-
-def _read_int(digits: str) -> int:
-    if len(digits) <= _INT_DIGITS_MAX:
-        return int(digits)
-    return -_HUGE if digits.startswith("-") else _HUGE
-
-
-_REQUEST_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-# A call for every integer is slow: millions of them would hold everybody up.
-_LENIENT_JSON: Final = json.JSONDecoder(
-    parse_int=_read_int, parse_constant=_refuse_constant
-)
-
-
-def _check(values: Mapping[str, object]) -> None:
-    """Raise `RequestError` for wrong types, or else for what is missing."""
+def _check(values: Mapping[str, object]) -> str:
+    """Return the model; raise `RequestError` for wrong types, or what is missing."""
     wrong = _wrong_types(values)
     named = tuple(islice(wrong, _ERRORS_NAMED_MAX))
     if named:
         rest = islice(wrong, _ERRORS_COUNTED_MAX + 1)
         raise _unreadable(*named, unnamed=sum(1 for _ in rest))
     model = values.get("model")
+    if isinstance(model, str) and model.strip() and values.get("messages"):
+        return model
     blank = {}
     if not isinstance(model, str) or not model.strip():
         blank["model"] = "cannot be blank"
     if not values.get("messages"):
         blank["messages"] = "cannot be blank"
-    if blank:
-        raise RequestError(RequestErrorKind.BLANK, blank)
+    raise RequestError(RequestErrorKind.BLANK, blank)
 
 
 def _wrong_types(values: Mapping[str, object]) -> Iterator[str]:
     """Say of each field of a wrong type what it should be; null stands for nothing."""
-    if not isinstance(values.get("model"), str | None):
+    if not isinstance(values.get("model"), (str, NoneType)):
         yield "model: Input should be a valid string"
     messages = values.get("messages")
-    if not isinstance(messages, list | None):
+    if isinstance(messages, list):
+        for index, message in enumerate(messages):
+            if not isinstance(message, dict):
+                yield f"messages.{index}: Input should be a valid dictionary"
+    elif messages is not None:
         yield "messages: Input should be a valid list"
-    for index, message in enumerate(messages if isinstance(messages, list) else ()):
-        if not isinstance(message, dict):
-            yield f"messages.{index}: Input should be a valid dictionary"
-    if not isinstance(values.get("stream"), bool | None):
+    if not isinstance(values.get("stream"), (bool, NoneType)):
         yield "stream: Input should be a valid boolean"
     for name in ("n", "max_completion_tokens", "max_tokens"):
         value = values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | None):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
             yield f"{name}: Input should be a valid integer"
-        elif name == "n" and value is not None and value < 1:
+        elif name == "n" and value < 1:
             yield "n: Input should be greater than or equal to 1"
+
+
+def _integer(values: Mapping[str, object], name: str) -> int | None:
+    value = values.get(name)
+    assert value is None or isinstance(value, int)  # it was checked
+    return value
 
 
 def _unreadable(*errors: str, unnamed: int = 0) -> RequestError:
