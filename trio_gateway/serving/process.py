@@ -93,6 +93,7 @@ async def run(
     on_listening: Callable[[Addresses], None] = lambda _: None,
     on_hangup: Callable[[], None] | None = None,
     shutdown: Shutdown | None = None,
+    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the process's exit code.
 
@@ -113,7 +114,7 @@ async def run(
     places = await _open(sites, limits, failures)
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_watch_signals, shutdown, on_hangup)
+            await nursery.start(_watch_signals, signals, shutdown, on_hangup)
             for task in background:
                 nursery.start_soon(task)
             await _live(places, shutdown, drain or Drain(), on_listening)
@@ -226,14 +227,13 @@ async def _are_empty(places: Sequence[_Place], *, within_s: float) -> bool:
 
 
 async def _watch_signals(
+    watched: Sequence[signal.Signals],
     shutdown: Shutdown,
     on_hangup: Callable[[], None] | None,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.open_signal_receiver(
-        signal.SIGTERM, signal.SIGINT, signal.SIGHUP
-    ) as signals:
+    with trio.open_signal_receiver(*watched) as signals:
         task_status.started()
         async for number in signals:
             if number != signal.SIGHUP:

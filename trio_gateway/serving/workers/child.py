@@ -1,0 +1,246 @@
+"""A worker as the supervisor sees it: a process, and the line to it.
+
+Whatever a worker does, nobody waits for it: orders go into a queue that a task of its
+own sends, questions have a bound, and a worker that reads nothing for long is found by
+its not answering.
+"""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, assert_never
+
+import trio
+
+from trio_gateway.serving.workers.line import Line, LineError
+from trio_gateway.serving.workers.messages import (
+    Answer,
+    Ask,
+    Begin,
+    EndNow,
+    Failed,
+    Farewell,
+    FromWorker,
+    Leave,
+    Ready,
+    Tell,
+    ToWorker,
+)
+
+# After a process has ended, for what it said last to be read.
+_LAST_WORDS_S: Final = 1.0
+
+# Orders are few, and a worker takes them at once. One that has left so many lying does
+# not serve either.
+_ORDERS_MAX: Final = 256
+
+
+class Worker(Protocol):
+    """What the supervisor needs to know of a worker, and may do with it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+
+    @property
+    def ready(self) -> trio.Event:
+        """Set when it accepts clients."""
+
+    @property
+    def ended(self) -> trio.Event:
+        """Set when its process is no more."""
+
+    @property
+    def ending(self) -> str:
+        """How it ended, and why if it said so; for an operator."""
+
+    def tell(self, order: object) -> None:
+        """Give an order; returns at once, and orders arrive one after another."""
+
+    def leave(self, *, do_others_serve: bool) -> None:
+        """Let it drain and end."""
+
+    def end_now(self) -> None:
+        """Let it end at once."""
+
+    def kill(self) -> None:
+        """End it without its doing."""
+
+
+class Child:
+    """A real worker. Its tasks live in the nursery that it was started in."""
+
+    def __init__(self, process: trio.Process, line: Line) -> None:
+        self._process = process
+        self._line = line
+        self.ready = trio.Event()
+        self.ended = trio.Event()
+        self.farewell: bytes | None = None
+        """What it said last, if it ended in peace."""
+        self._why = ""
+        self._asked = 0
+        self._waiting: dict[int, trio.MemorySendChannel[Answer]] = {}
+        self._orders, self._unsent = trio.open_memory_channel[ToWorker](_ORDERS_MAX)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
+    def ending(self) -> str:
+        """How it ended, and why if it said so; for an operator."""
+        code = self._process.returncode
+        if code is None:
+            how = "it is still there"
+        elif code < 0:
+            how = f"killed by {_name_of_signal(-code)}"
+        else:
+            how = f"exit code {code}"
+        return f"{self._why} ({how})" if self._why else how
+
+    def tell(self, order: object) -> None:
+        """Give an order; returns at once, and orders arrive one after another."""
+        self._order(Tell(order))
+
+    def leave(self, *, do_others_serve: bool) -> None:
+        """Let it drain and end."""
+        self._order(Leave(do_others_serve))
+
+    def end_now(self) -> None:
+        """Let it end at once."""
+        self._order(EndNow())
+
+    def kill(self) -> None:
+        """End it without its doing."""
+        self._process.kill()
+
+    async def ask(self, path: str, query: bytes = b"") -> Answer | None:
+        """Ask its admin app; None if it ends before it answers. Bound the wait."""
+        if self.ended.is_set():
+            return None
+        self._asked += 1
+        number = self._asked
+        sender, receiver = trio.open_memory_channel[Answer](1)
+        self._waiting[number] = sender
+        try:
+            self._order(Ask(number, path, query))
+            return await receiver.receive()
+        except trio.EndOfChannel:
+            return None
+        finally:
+            self._waiting.pop(number, None)
+
+    async def look_after(self, order: object) -> None:
+        """Begin with an order, carry what is said, and note the process's end."""
+        self._order(Begin(order))
+        reading = trio.CancelScope()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send)
+                nursery.start_soon(self._read, reading)
+                await self._process.wait()
+                reading.deadline = trio.current_time() + _LAST_WORDS_S
+                self._orders.close()
+        finally:
+            await self._line.aclose()
+        self.ended.set()
+        for sender in self._waiting.values():
+            sender.close()
+
+    def _order(self, message: ToWorker) -> None:
+        try:
+            self._orders.send_nowait(message)
+        except trio.WouldBlock:
+            self._why = "it left its orders lying"
+            self.kill()
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            return  # it is no more
+
+    async def _send(self) -> None:
+        async with self._unsent:
+            async for message in self._unsent:
+                await self._line.send(message)
+
+    async def _read(self, reading: trio.CancelScope) -> None:
+        with reading:
+            try:
+                while (message := await self._line.receive()) is not None:
+                    self._take(message)  # type: ignore[arg-type] # it says no others
+            except LineError as error:
+                self._why = f"it said what is no message: {error}"
+                self.kill()
+
+    def _take(self, message: FromWorker) -> None:
+        match message:
+            case Ready():
+                self.ready.set()
+            case Failed(why):
+                self._why = why
+            case Farewell(words):
+                self.farewell = words
+            case Answer(number):
+                if number in self._waiting:
+                    self._waiting[number].send_nowait(message)
+            case _:
+                assert_never(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Spawner:
+    """Starts workers.
+
+    Args:
+        command: The program; the descriptors of the line and of the listening sockets
+            are added to it as arguments.
+        sockets: The listening sockets, which each worker inherits.
+        nursery: Where the workers' tasks live.
+    """
+
+    command: Sequence[str]
+    sockets: Sequence[socket.socket]
+    nursery: trio.Nursery
+
+    async def __call__(
+        self, order: object, on_end: Callable[[Child], None] = lambda _: None
+    ) -> Child:
+        """Start one, and give it its first order.
+
+        Raises:
+            OSError: If there can be no further process, or no further file.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            inherited = [theirs.fileno(), *(sock.fileno() for sock in self.sockets)]
+            try:
+                process = await trio.lowlevel.open_process(
+                    [*self.command, *map(str, inherited)],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=inherited,
+                    # Ctrl-C is for the supervisor, which tells the workers.
+                    process_group=0,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        child = Child(
+            process, Line(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+        )
+        self.nursery.start_soon(_look_after, child, order, on_end)
+        return child
+
+
+async def _look_after(
+    child: Child, order: object, on_end: Callable[[Child], None]
+) -> None:
+    await child.look_after(order)
+    on_end(child)
+
+
+def _name_of_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,77 @@
+"""Values as bytes between two of our own processes.
+
+They are pickled: both ends are the same program, and nobody else has the socket pair,
+which was never given a name. What one end holds is therefore what the other gets: a
+policy reaches all workers as the very value that the supervisor has checked.
+"""
+
+import pickle
+import struct
+from typing import Final
+
+import trio
+
+_HEAD: Final = struct.Struct("!I")
+
+# A policy of a thousand models has a few megabytes.
+MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024
+_PIECE_BYTES: Final = 256 * 1024
+
+
+class LineError(Exception):
+    """What came is no message: the other end is another version, or broken."""
+
+
+class Line:
+    """One end. One task may send while another receives."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._held = bytearray()
+        self._sending = trio.Lock()
+
+    async def send(self, message: object) -> None:
+        """Send one value; nothing happens if the other end is gone."""
+        data = pickle.dumps(message)
+        try:
+            async with self._sending:
+                await self._stream.send_all(_HEAD.pack(len(data)) + data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def receive(self) -> object | None:
+        """Take the next value; None when the other end is gone.
+
+        Raises:
+            LineError: If the bytes are no value.
+        """
+        head = await self._take(_HEAD.size)
+        if head is None:
+            return None
+        (length,) = _HEAD.unpack(head)
+        if length > MESSAGE_BYTES_MAX:
+            raise LineError("too long to be a message")
+        data = await self._take(length)
+        if data is None:
+            return None
+        try:
+            return pickle.loads(data)  # type: ignore[no-any-return]  # noqa: S301 # our own process's
+        except Exception as error:
+            raise LineError(f"cannot be read: {error!r}") from error
+
+    async def aclose(self) -> None:
+        """Close this end, which is the end of the other, too."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def _take(self, count: int) -> bytes | None:
+        while len(self._held) < count:
+            try:
+                data = await self._stream.receive_some(_PIECE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return None
+            if not data:
+                return None
+            self._held += data
+        taken = bytes(self._held[:count])
+        del self._held[:count]
+        return taken
