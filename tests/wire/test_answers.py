@@ -49,6 +49,19 @@ def test_a_finish_reason_alone_is_an_answer() -> None:
     assert judge_answer(answer(filtered)) == WholeAnswer(choices=1)
 
 
+@pytest.mark.parametrize(
+    "value", ["NaN", "-Infinity", '"\\ud800"', "[" * 300 + "]" * 300, "1" * 4000]
+)
+def test_what_some_servers_write_beside_it_makes_no_answer_bad(value: str) -> None:
+    body = answer(TEXT, logprobs=0).replace(b'"logprobs": 0', b'"logprobs": ')
+    assert judge_answer(body[:-1] + value.encode() + b"}") == WholeAnswer(choices=1)
+
+
+@pytest.mark.parametrize("cut", range(1, len(answer(TEXT))))
+def test_an_answer_that_was_cut_is_no_json(cut: int) -> None:
+    assert judge_answer(answer(TEXT)[:cut]) == NotAnAnswer("not JSON")
+
+
 def test_space_before_an_answer_does_no_harm() -> None:
     assert judge_answer(b"\n\n \n" + answer(TEXT, TEXT)) == WholeAnswer(choices=2)
     assert judge_answer(b"\xef\xbb\xbf" + answer(TEXT)) == WholeAnswer(choices=1)

@@ -7,7 +7,10 @@ completion is never looked at, only whether there is something.
 import json
 from dataclasses import dataclass
 from enum import Enum
+from types import NoneType
 from typing import Final
+
+from trio_gateway.wire.values import values_of
 
 # What makes a message or a delta more than a frame: something for the client to read or
 # to act on. The last ones are the names that reasoning models' servers use.
@@ -55,7 +58,7 @@ def judge_answer(body: bytes) -> WholeAnswer | EmbeddedError | NotAnAnswer:
     if text.startswith(b"<"):
         return NotAnAnswer("HTML")
     try:
-        answer = json.loads(text.decode())
+        answer = _values(text)
     except (ValueError, RecursionError):
         is_stream = text.startswith((b"data:", b"event:", b":"))
         return NotAnAnswer("a stream" if is_stream else "not JSON")
@@ -72,11 +75,19 @@ def judge_answer(body: bytes) -> WholeAnswer | EmbeddedError | NotAnAnswer:
         if error := _error_in_choice(choice):
             return EmbeddedError(error)
         message = choice.get("message")
-        if not isinstance(message, dict | None):
+        if not isinstance(message, (dict, NoneType)):
             return NotAnAnswer("malformed choices")
         if not _has_substance(message) and not choice.get("finish_reason"):
             return NotAnAnswer("no content and no finish_reason")
     return WholeAnswer(choices=len(choices))
+
+
+def _values(text: bytes) -> object:
+    """Parse all of an answer: one that is cut off anywhere is no JSON."""
+    try:
+        return values_of(text, are_nans_allowed=True)
+    except ValueError:
+        return json.loads(text.decode())
 
 
 class Meaning(Enum):
