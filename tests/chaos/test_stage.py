@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -5,11 +6,13 @@ from statistics import median
 import pytest
 
 from trio_gateway.chaos.answers import ChatRequest, Dialect
+from trio_gateway.chaos.outline import Answers
 from trio_gateway.chaos.scenarios.load import load_scenario
 from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
-from trio_gateway.chaos.scenarios.worlds import setting_of
+from trio_gateway.chaos.scenarios.worlds import Setting, setting_of
 from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script
 from trio_gateway.chaos.stage import Actor, actors_of
+from trio_gateway.chaos.supply import DrawnSupply
 
 SCENARIO = """
 version: 1
@@ -42,12 +45,16 @@ weather:
 
 
 @pytest.fixture
-def actors(tmp_path: Path) -> dict[str, Actor]:
+def setting(tmp_path: Path) -> Setting:
     file = tmp_path / "scenario.yaml"
     file.write_text(SCENARIO)
     scenario = load_scenario(file)
     policy = make_policy(read_policy_document(scenario.policy))
-    setting = setting_of(scenario, policy, "1")
+    return setting_of(scenario, policy, "1")
+
+
+@pytest.fixture
+def actors(setting: Setting) -> dict[str, Actor]:
     return {account.name: actor for account, actor in actors_of(setting, seed=1)}
 
 
@@ -127,3 +134,48 @@ def test_a_model_that_the_scenario_does_not_know_is_not_found(
 
 def test_the_same_seed_plays_the_same(actors: dict[str, Actor]) -> None:
     assert answers(actors["near"], 150.0) == answers(actors["near"], 150.0)
+
+
+def a_simulated_clients(ticket: str, tokens: int) -> ChatRequest:
+    said = {
+        "model": "fast",
+        "stream": True,
+        "user": ticket,
+        "metadata": {"answer_tokens": str(tokens)},
+    }
+    return ChatRequest("/v1/chat/completions", json.dumps(said).encode())
+
+
+def test_a_simulated_client_has_the_simulators_luck(setting: Setting) -> None:
+    (_, near), _ = actors_of(setting, seed=1)
+    supply = DrawnSupply(setting.world.targets["near/fast"])
+    for number in range(1, 50):
+        ticket = f"1/0/{number}/1"
+        for turn in (1, 2):
+            drawn = supply.outline(
+                f"{ticket}/near/fast/{turn}", tokens=30, opens_at_token=1, now=200.0
+            )
+            # Whoever else asks in between, and in whatever order.
+            near.behaviour_for(a_simulated_clients(f"1/0/9{number}/1", 5), 1, 200.0)
+            played = near.behaviour_for(a_simulated_clients(ticket, 30), 7, 200.0)
+            assert isinstance(drawn, Answers)
+            assert isinstance(played, Script)
+            assert time_of(played) == pytest.approx(drawn.ends_s)
+            assert first_tokens([played]) == pytest.approx([drawn.opens_s])
+
+
+def test_who_names_no_length_has_the_luck_of_its_number(
+    actors: dict[str, Actor],
+) -> None:
+    body = b'{"model":"fast","stream":true,"user":"me"}'
+    request = ChatRequest("/v1/chat/completions", body)
+    found = [actors["near"].behaviour_for(request, 1, 0.0) for _ in range(2)]
+    assert found[0] == found[1]
+
+
+def test_a_provider_whose_only_model_is_down_is_shut(setting: Setting) -> None:
+    (_, near), (_, far) = actors_of(setting, seed=1)
+    assert near.hours is not None
+    assert near.hours.shut(90.0) is Refusal.CONNECT_REFUSED
+    assert near.hours.shut(150.0) is None
+    assert far.hours is None

@@ -6,6 +6,7 @@ request gets the same bytes in every run, in memory as on sockets.
 """
 
 import json
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
@@ -27,6 +28,11 @@ CHOICES_MAX: Final = 128
 # A script holds one step for each token and choice. No test or demo needs a longer
 # answer, and a hostile `n` x `max_tokens` must not fill our memory.
 TOKENS_MAX: Final = 10_000
+
+# Where a simulated client says how long its answer is to be, and how long its name is.
+ANSWER_TOKENS_KEY: Final = "answer_tokens"
+TICKET_CHARS_MAX: Final = 100
+_NUMBER: Final = re.compile(r"[0-9]{1,6}")
 
 # `created` and `date` count on from here, because an answer may not depend on the day.
 CREATED_AT: Final = 1_760_000_000
@@ -54,6 +60,8 @@ class Asked:
     tokens_max: int | None = None
     wants_usage: bool = False
     prompt_tokens: int = 0
+    ticket: str | None = None  # `user`: of a simulated client, the name of its dice
+    answer_tokens: int | None = None  # that a simulated client's answer is to have
 
     @classmethod
     def of(cls, request: ChatRequest) -> "Asked":
@@ -82,7 +90,23 @@ class Asked:
             and options.get("include_usage") is True,
             # A token is about four bytes; nobody here checks more than that it is so.
             prompt_tokens=max(1, len(request.body) // 4),
+            ticket=_ticket(said.get("user")),
+            answer_tokens=_answer_tokens(said.get("metadata")),
         )
+
+
+def _ticket(user: object) -> str | None:
+    if isinstance(user, str) and 0 < len(user) <= TICKET_CHARS_MAX:
+        return user
+    return None
+
+
+def _answer_tokens(metadata: object) -> int | None:
+    """Read what `metadata` says of the answer: its values are strings, as OpenAI's."""
+    said = metadata.get(ANSWER_TOKENS_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(said, str) or not _NUMBER.fullmatch(said):
+        return None
+    return min(max(1, int(said)), TOKENS_MAX)
 
 
 def _deployment(path: str) -> str:

@@ -88,6 +88,12 @@ class Connection:
         self._is_near = _is_near(stream)
         self._has_client_left = False
         self._parting = Parting.CLOSE
+        self._idling: trio.CancelScope | None = None
+
+    def leave_if_idle(self) -> None:
+        """Close it soon, if no request is under way."""
+        if self._idling is not None:
+            self._idling.cancel()
 
     async def run(self) -> None:
         """Serve until one side ends it; leave as the last behaviour said."""
@@ -131,7 +137,9 @@ class Connection:
     ) -> Parting:
         while True:
             with trio.move_on_after(IDLE_S) as patience:
+                self._idling = patience
                 request = await requests.receive()
+            self._idling = None
             if patience.cancelled_caught:
                 return Parting.CLOSE
             if isinstance(request, RequestRefusedError):

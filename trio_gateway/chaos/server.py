@@ -27,6 +27,7 @@ from trio_gateway.chaos.answers import (
 from trio_gateway.chaos.certificates import ServerTls
 from trio_gateway.chaos.connection import Connection, reset
 from trio_gateway.chaos.control import ROOT, Control
+from trio_gateway.chaos.door import Door, Hours
 from trio_gateway.chaos.errors import error_script, http_error_script
 from trio_gateway.chaos.faults import Fault
 from trio_gateway.chaos.http1 import HttpRequest
@@ -74,6 +75,7 @@ class House:
     room: Room | None = None  # for all models together; None: for everybody
     rooms: Mapping[str, Room] = field(default_factory=dict)  # for single models
     speed: float = 1.0  # how many of its seconds pass in one of ours
+    hours: Hours | None = None  # when its port is shut; None: never
 
 
 class SimulatedProvider:
@@ -101,7 +103,7 @@ class SimulatedProvider:
         self._slots: Slots | None = None
         self._slots_of: dict[str, Slots] = {}  # of single models
         self.seen: deque[SeenRequest] = deque(maxlen=SEEN_MAX)
-        self.connections = 0  # that are open now
+        self._open_connections: set[Connection] = set()
         self.in_flight = 0  # requests that have not ended
 
     @classmethod
@@ -127,6 +129,11 @@ class SimulatedProvider:
 
         return cls(behave, house=house, sky=sky, on_request=on_request)
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._open_connections)
+
     def forget(self) -> None:
         """Empty the log; what has not ended yet is forgotten as well."""
         self.seen.clear()
@@ -146,8 +153,27 @@ class SimulatedProvider:
                 self._slots = self._open(house.room, nursery)
             for model, room in house.rooms.items():
                 self._slots_of[model] = self._open(room, nursery)
-            await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
+            if house.hours is None:
+                await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
+            else:
+                await self._open_door(house.hours, listeners, nursery)
             task_status.started()
+
+    async def _open_door(
+        self,
+        hours: Hours,
+        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+        nursery: trio.Nursery,
+    ) -> None:
+        sockets = [each for each in listeners if isinstance(each, trio.SocketListener)]
+        assert len(sockets) == len(listeners), "a port is shut, not a stream"
+        door = Door(hours, speed=self._house.speed, lose_idle=self.lose_idle)
+        await nursery.start(door.run, self.serve_stream, sockets, nursery)
+
+    def lose_idle(self) -> None:
+        """End the connections on which nothing is going on."""
+        for connection in self._open_connections:
+            connection.leave_if_idle()
 
     def _open(self, room: Room, nursery: trio.Nursery) -> Slots:
         slots = Slots(room.capacity, room.shrinks, speed=self._house.speed)
@@ -156,14 +182,15 @@ class SimulatedProvider:
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends; close it on every path."""
-        self.connections += 1
+        connection = Connection(stream, self)
+        self._open_connections.add(connection)
         try:
             if self.connections > CONNECTIONS_MAX:
                 await reset(stream)
             else:
-                await Connection(stream, self).run()
+                await connection.run()
         finally:
-            self.connections -= 1
+            self._open_connections.discard(connection)
 
     def begin(
         self, request: HttpRequest, *, is_near: bool

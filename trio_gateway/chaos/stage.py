@@ -2,11 +2,14 @@
 
 The simulator tells the engine what a target gives; here the same description becomes
 the scripts that `server` plays: the same distributions, spells and errors, with dice of
-each request's own.
+each request's own. A simulated client's request says whose it is and how long its
+answer will be, and then its luck is what the simulator would draw for it: the same run,
+on sockets.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from trio_gateway.chaos.answers import (
@@ -17,10 +20,11 @@ from trio_gateway.chaos.answers import (
     Voice,
     good_script,
 )
+from trio_gateway.chaos.door import Hours
 from trio_gateway.chaos.errors import error_script, http_error_script
 from trio_gateway.chaos.scenarios.forecast import Bad
 from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Script, Step
+from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Step
 from trio_gateway.chaos.seen import SeenRequest
 from trio_gateway.chaos.server import House, Room, SimulatedProvider
 from trio_gateway.chaos.spread import ANSWER_TOKENS
@@ -42,6 +46,14 @@ _DIALECTS: Final[Mapping[ProviderKind, Dialect]] = {
 }
 
 
+# What is decided before there is a request.
+AT_CONNECT: Final = frozenset(
+    {Refusal.CONNECT_REFUSED, Refusal.NAME_UNKNOWN, Refusal.CONNECT_HANG}
+)
+
+# Of so many requests' names it is known how often they were here; the oldest go first.
+TURNS_MAX: Final = 10_000
+
 OnRequest = Callable[[SeenRequest], None]
 
 
@@ -61,6 +73,7 @@ class Actor:
     dialect: Dialect
     roles: Mapping[str, Role]
     seed: int = 0
+    _turns: OrderedDict[str, int] = field(default_factory=OrderedDict, repr=False)
 
     @property
     def rooms(self) -> Mapping[str, Room]:
@@ -71,6 +84,21 @@ class Actor:
             if role.spec.capacity is not None
         }
 
+    @property
+    def hours(self) -> Hours | None:
+        """When none of its models can be reached; None: there is always one."""
+        shutting = tuple(
+            tuple(
+                (spell, what)
+                for spell in role.spec.spells
+                if isinstance(what := role.behind[spell.effect], Refusal)
+                and what in AT_CONNECT
+                and spell.share >= 1.0
+            )
+            for role in self.roles.values()
+        )
+        return Hours(shutting) if all(shutting) else None
+
     def provider(
         self, *, speed: float = 1.0, on_request: OnRequest | None = None
     ) -> SimulatedProvider:
@@ -80,6 +108,7 @@ class Actor:
             models=tuple(self.roles),
             rooms=self.rooms,
             speed=speed,
+            hours=self.hours,
         )
         weather = Weather(provider=self.name, dialect=self.dialect)
         return SimulatedProvider.in_weather(
@@ -102,9 +131,10 @@ class Actor:
         role = self.roles.get(asked.model)
         if role is None:
             return error_script(asked, voice, status=404)
-        luck, speed, place = draws(f"{self.seed}/{self.name}/{number}/stage")
+        luck, speed, place = draws(self._dice(asked, number))
+        tokens = asked.answer_tokens or asked.tokens_max
         pace = Pace(
-            tokens=asked.tokens_max or round(ANSWER_TOKENS.at(speed)),
+            tokens=tokens or round(ANSWER_TOKENS.at(speed)),
             first_token_s=role.spec.first_token.at(speed),
             gap_s=role.spec.gap_s,
         )
@@ -118,6 +148,17 @@ class Actor:
                 return _broken(good_script(asked, replace(voice, pace=pace)), place)
             case _:
                 return what
+
+    def _dice(self, asked: Asked, number: int) -> str:
+        """Name a request's dice: by the simulated client whose it is, or by number."""
+        if asked.ticket is None or asked.answer_tokens is None:
+            return f"{self.seed}/{self.name}/{number}/stage"
+        name = f"{asked.ticket}/{self.name}/{asked.model}"
+        turns = self._turns
+        turns[name] = turn = turns.pop(name, 0) + 1
+        if len(turns) > TURNS_MAX:
+            turns.popitem(last=False)
+        return f"{name}/{turn}"
 
 
 def actors_of(setting: Setting, *, seed: int) -> tuple[tuple[Account, Actor], ...]:

@@ -72,6 +72,19 @@ class Spell:
         on_s, off_s = self.flaps
         return (at_s - self.from_s) % (on_s + off_s) < on_s
 
+    def next_edge(self, at_s: float) -> float:
+        """The next instant at which it begins or ends; inf where there is none."""
+        if at_s < self.from_s:
+            return self.from_s
+        if at_s >= self.until_s:
+            return inf
+        if self.flaps is None:
+            return self.until_s
+        on_s, off_s = self.flaps
+        lap_s = (at_s - self.from_s) % (on_s + off_s)
+        next_s = on_s if lap_s < on_s else on_s + off_s
+        return min(self.until_s, at_s + next_s - lap_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:

@@ -127,7 +127,8 @@ def upstream(
     the faults they are told to have. One line is printed for each request.
 
     With a SCENARIO (see policies/scenarios/) they are the providers of its policy, in
-    its weather, which begins when they start: on --port, and on the ports after it.
+    its weather, which begins when they start: on --port, and on the ports after it. One
+    that is down does not listen meanwhile, and one in a black hole is not connected to.
 
     \b
     Faults are effects and options, joined by commas:
@@ -279,9 +280,9 @@ async def _run(
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 for spec, provider, listeners in doors:
+                    url = _url(spec, host, port_of(listeners[0]))
                     await nursery.start(provider.serve, listeners)
                     prefix = f"{spec.name}  " if len(houses) > 1 else ""
-                    url = _url(spec, host, port_of(listeners[0]))
                     click.echo(f"{prefix}listening on {url}")
                 if certificates is not None:
                     click.echo(f"ca_file: {certificates.ca_pem}")

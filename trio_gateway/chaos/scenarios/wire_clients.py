@@ -12,6 +12,7 @@ from typing import Final
 import httptools
 import trio
 
+from trio_gateway.chaos.answers import ANSWER_TOKENS_KEY
 from trio_gateway.chaos.crowd import Question
 from trio_gateway.failover.commands import RefusalKind, Refuse
 
@@ -37,6 +38,7 @@ class Answered:
 
     end: End
     refuse: Refuse | None = None
+    opened_at: float | None = None  # when the first of a good answer's body was here
 
 
 class _Reading:
@@ -46,12 +48,15 @@ class _Reading:
         self.fields: dict[bytes, bytes] = {}
         self.tail = b""
         self.is_whole = False
+        self.opened_at: float | None = None
         self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields[name.lower()] = value
 
     def on_body(self, body: bytes) -> None:
+        if self.opened_at is None:
+            self.opened_at = trio.current_time()
         self.tail = (self.tail + body)[-_TAIL_BYTES:]
 
     def on_message_complete(self) -> None:
@@ -88,7 +93,8 @@ def _judged(reading: _Reading, *, is_stream: bool) -> Answered:
     status = reading.parser.get_status_code() if reading.fields else 0
     if status == 200:
         is_good = reading.is_whole and (not is_stream or b"[DONE]" in reading.tail)
-        return Answered(End.WHOLE if is_good else End.BROKEN)
+        end = End.WHOLE if is_good else End.BROKEN
+        return Answered(end, opened_at=reading.opened_at)
     after = reading.fields.get(b"retry-after")
     refuse = Refuse(
         RefusalKind.UNAVAILABLE,  # which one is the engine's to say
@@ -110,6 +116,7 @@ def request_bytes(question: Question, ticket: str) -> bytes:
         "model": clients.slug,
         "stream": clients.is_stream,
         "user": ticket,
+        "metadata": {ANSWER_TOKENS_KEY: str(question.tokens)},
     }
     if clients.max_tokens is not None:
         said["max_tokens"] = clients.max_tokens
