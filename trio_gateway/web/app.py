@@ -6,7 +6,8 @@ views are coroutines and quick; what takes time goes past Quart, through `connec
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final, Never
 from urllib.parse import urlsplit
 
@@ -42,7 +43,7 @@ _HEALTH: Final = frozenset({"/livez", "/readyz"})
 
 def create_app(gateway: Gateway) -> QuartTrio:
     """Make the app for clients."""
-    app = _plain_app("trio_gateway.web", gateway)
+    app = plain_app("trio_gateway.web", gateway.new_id, partial(_readiness, gateway))
     app.asgi_http_class = connection_to(gateway)
     app.register_blueprint(catalog(gateway))
 
@@ -69,10 +70,36 @@ def create_admin_app(
         hosts: other names that it may be called by, without a port.
         key: if given, all but the health checks want it as a bearer token.
     """
-    app = _plain_app("trio_gateway.web.admin", gateway)
-    known = {*_LOOPBACK, _bracketed(bind_host), *map(_bracketed, hosts)}
+    app = plain_app(
+        "trio_gateway.web.admin", gateway.new_id, partial(_readiness, gateway)
+    )
+    guard(
+        app,
+        {bind_host, *hosts},
+        key,
+        wall_clock=gateway.relay.wall_clock,
+    )
     app.register_blueprint(operators_targets(gateway))
     app.register_blueprint(operators_pages(gateway))
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(
+            gateway.metrics.render(gateway.view()), content_type=CONTENT_TYPE
+        )
+
+    return app
+
+
+def guard(
+    app: QuartTrio,
+    hosts: Iterable[str],
+    key: Secret | None,
+    *,
+    wall_clock: Callable[[], float],
+) -> None:
+    """Let nobody in but operators; `create_admin_app` says what the rules are."""
+    known = {*_LOOPBACK, *map(_bracketed, hosts)}
     keyring = None if key is None else Keyring([_admin_key(key)])
 
     @app.before_request
@@ -87,20 +114,23 @@ def create_admin_app(
             raise RefusedError(answers.forbidden("origin", "another site's"))
         if keyring is None or request.path in _HEALTH:
             return
-        if key_of(fields, keyring, wall_now=gateway.relay.wall_clock()) is None:
+        if key_of(fields, keyring, wall_now=wall_clock()) is None:
             raise RefusedError(answers.unauthorized())
 
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(
-            gateway.metrics.render(gateway.view()), content_type=CONTENT_TYPE
-        )
 
-    return app
+def _readiness(gateway: Gateway) -> Mapping[str, object]:
+    if not gateway.is_ready:
+        raise RefusedError(answers.draining())
+    return {"status": "ready"}
 
 
-def _plain_app(name: str, gateway: Gateway) -> QuartTrio:
-    """An app with the health checks, our envelope, and nothing of Quart's own."""
+def plain_app(
+    name: str, new_id: Callable[[], str], readiness: Callable[[], Mapping[str, object]]
+) -> QuartTrio:
+    """An app with the health checks, our envelope, and nothing of Quart's own.
+
+    `readiness` is what `/readyz` says; it raises `RefusedError` where that is no.
+    """
     app = QuartTrio(name, static_folder=None, template_folder=None)
     app.asgi_http_class = StrictConnection
     app.config.update(
@@ -118,9 +148,7 @@ def _plain_app(name: str, gateway: Gateway) -> QuartTrio:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        if not gateway.is_ready:
-            raise RefusedError(answers.draining())
-        return json_response({"status": "ready"})
+        return json_response(readiness())
 
     @app.errorhandler(RefusedError)
     async def refused(error: RefusedError) -> Response:
@@ -133,7 +161,7 @@ def _plain_app(name: str, gateway: Gateway) -> QuartTrio:
     @app.after_request
     async def identify(response: Response) -> Response:
         given = sane_request_id(request.scope["headers"])
-        for field, value in answers.identity(given or gateway.new_id()):
+        for field, value in answers.identity(given or new_id()):
             response.headers[field.decode()] = value.decode()
         return response
 

@@ -13,13 +13,14 @@ from quart import Blueprint, Response, request
 
 from trio_gateway.policy.explain import explain
 from trio_gateway.policy.explain_text import as_json
+from trio_gateway.policy.route import Policy
 from trio_gateway.relay.record import ExchangeRecord, Outcome
 from trio_gateway.telemetry.log import exchange_fields, iso
 from trio_gateway.telemetry.recent import EXCHANGES_MAX
 from trio_gateway.web import answers
 from trio_gateway.web.answers import RefusedError
 from trio_gateway.web.catalog import json_response, query_number
-from trio_gateway.web.gateway import Gateway, Refusal
+from trio_gateway.web.gateway import Gateway, PolicyNews, Refusal
 
 _FILTERS = ("model", "outcome", "limit")
 
@@ -30,19 +31,7 @@ def operators_pages(gateway: Gateway) -> Blueprint:
 
     @views.get("/admin/policy")
     async def policy() -> Response:
-        news = gateway.news
-        return json_response(
-            {
-                "revision": news.number,
-                "hash": gateway.policy.revision,
-                "loaded_at": iso(news.loaded_at),
-                "source": news.source,
-                "models": list(gateway.policy.routes),
-                "changes": list(news.changes),
-                "files_refused": news.are_files_refused,
-                "last_refusal": _refusal(news.last_refusal),
-            }
-        )
+        return json_response(policy_page(gateway.policy, gateway.news))
 
     @views.get("/admin/exchanges")
     async def exchanges() -> Response:
@@ -60,6 +49,20 @@ def operators_pages(gateway: Gateway) -> Blueprint:
         return json_response(as_json(explain(route, gateway.relay.fleet, now)))
 
     return views
+
+
+def policy_page(policy: Policy, news: PolicyNews) -> dict[str, object]:
+    """What `/admin/policy` says."""
+    return {
+        "revision": news.number,
+        "hash": policy.revision,
+        "loaded_at": iso(news.loaded_at),
+        "source": news.source,
+        "models": list(policy.routes),
+        "changes": list(news.changes),
+        "files_refused": news.are_files_refused,
+        "last_refusal": _refusal(news.last_refusal),
+    }
 
 
 def _refusal(refusal: Refusal | None) -> dict[str, object] | None:

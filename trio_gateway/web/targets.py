@@ -23,7 +23,7 @@ from trio_gateway.failover.view import (
     describe_target,
     targets_of,
 )
-from trio_gateway.policy.route import Target
+from trio_gateway.policy.route import Policy, Target
 from trio_gateway.telemetry.log import event_line, iso
 from trio_gateway.web import answers
 from trio_gateway.web.answers import RefusedError
@@ -63,54 +63,72 @@ def operators_targets(gateway: Gateway) -> Blueprint:
 
     @views.get("/admin/targets/<path:target_id>")
     async def one(target_id: str) -> Response:
-        return _shown(gateway, _found(gateway, target_id))
+        return _shown(gateway, found(gateway.policy, target_id))
 
     @views.post("/admin/targets/<path:target_id>")
     async def act(target_id: str) -> Response:
-        target = _found(gateway, target_id)
-        action = _action(await _body())
-        fleet, now = gateway.relay.fleet, trio.current_time()
-        if action is Action.ENABLE:
-            fleet.enable(target, now)
-        else:
-            fleet.disable(target, _REASONS[action], now)
-        gateway.relay.deliver_calls()
-        gateway.write(
-            event_line(
-                "target_changed_by_operator",
-                at=gateway.relay.wall_clock(),
-                target=target.id,
-                action=action,
-            )
-        )
+        target = found(gateway.policy, target_id)
+        action = action_of(await body())
+        act_on(gateway, target, action)
+        gateway.write(changed_line(target, action, at=gateway.relay.wall_clock()))
         return _shown(gateway, target)
 
     return views
 
 
-def _found(gateway: Gateway, target_id: str) -> Target:
-    targets = targets_of(gateway.policy.routes.values())
+def act_on(gateway: Gateway, target: Target, action: Action) -> None:
+    """Do with a target of the gateway's what an operator wants done."""
+    fleet, now = gateway.relay.fleet, trio.current_time()
+    if action is Action.ENABLE:
+        fleet.enable(target, now)
+    else:
+        fleet.disable(target, _REASONS[action], now)
+    gateway.relay.deliver_calls()
+
+
+def changed_line(target: Target, action: Action, *, at: float) -> str:
+    """Tell the log of it."""
+    event = "target_changed_by_operator"
+    return event_line(event, at=at, target=target.id, action=action)
+
+
+def found(policy: Policy, target_id: str) -> Target:
+    """The target of a policy that a request names.
+
+    Raises:
+        RefusedError: There is none.
+    """
+    targets = targets_of(policy.routes.values())
     if target_id not in targets:
         near = get_close_matches(answers.shortened(target_id), targets, _NEAR_MAX)
         raise RefusedError(answers.unknown_target(target_id, near))
     return targets[target_id]
 
 
-async def _body() -> bytes:
-    """The body of a request, which another site's page could not send unasked."""
+async def body() -> bytes:
+    """The body of a request, which another site's page could not send unasked.
+
+    Raises:
+        RefusedError: It says that it is something else than JSON, or does not come.
+    """
     content_type = header(request.scope["headers"], b"content-type") or b""
     if content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise RefusedError(answers.unsupported_media_type())
     with trio.move_on_after(_BODY_S):
-        body = await request.get_data(as_text=False)
-        assert isinstance(body, bytes)
-        return body
+        data = await request.get_data(as_text=False)
+        assert isinstance(data, bytes)
+        return data
     raise RefusedError(answers.body_too_slow())
 
 
-def _action(body: bytes) -> Action:
+def action_of(data: bytes) -> Action:
+    """What a body asks for.
+
+    Raises:
+        RefusedError: It asks for nothing that there is.
+    """
     try:
-        wanted = json.loads(body)
+        wanted = json.loads(data)
     except (ValueError, RecursionError):
         raise RefusedError(answers.wrong_value({"error": "Invalid JSON"})) from None
     said = wanted.get("action") if isinstance(wanted, dict) else None
