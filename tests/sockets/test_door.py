@@ -87,12 +87,14 @@ async def test_connections_that_wait_for_reuse_end_when_it_goes_down() -> None:
         assert not provider.connections
 
 
-async def test_what_is_being_answered_then_is_answered() -> None:
+async def test_what_is_being_answered_then_is_answered_and_nothing_more() -> None:
     async with (
         a_provider(hours(Refusal.CONNECT_REFUSED), LATE) as (_, port),
         await trio.open_tcp_stream("127.0.0.1", port) as stream,
     ):
         assert await ask(stream) == b"good"
+        with trio.fail_after(SOON_S):
+            assert await stream.receive_some() == b""
 
 
 async def test_a_black_hole_swallows_connections_and_lets_them_go_later() -> None:
@@ -115,6 +117,7 @@ def test_a_provider_is_shut_while_all_its_models_are() -> None:
     assert both.next_edge(0.0) == 1.0
     assert both.next_edge(3.5) == 4.0
     assert both.next_edge(6.0) == inf
+    assert [both.next_change(at_s) for at_s in (0.0, 3.0, 4.0)] == [3.0, 4.0, inf]
 
 
 def test_a_flapping_spells_edges_come_one_after_the_other() -> None:

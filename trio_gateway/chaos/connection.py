@@ -89,9 +89,11 @@ class Connection:
         self._has_client_left = False
         self._parting = Parting.CLOSE
         self._idling: trio.CancelScope | None = None
+        self._is_leaving = False
 
-    def leave_if_idle(self) -> None:
-        """Close it soon, if no request is under way."""
+    def leave_soon(self) -> None:
+        """Close it, after the answer that is under way if there is one."""
+        self._is_leaving = True
         if self._idling is not None:
             self._idling.cancel()
 
@@ -135,7 +137,7 @@ class Connection:
     async def _answer_all(
         self, requests: trio.MemoryReceiveChannel[HttpRequest | RequestRefusedError]
     ) -> Parting:
-        while True:
+        while not self._is_leaving:
             with trio.move_on_after(IDLE_S) as patience:
                 self._idling = patience
                 request = await requests.receive()
@@ -151,6 +153,7 @@ class Connection:
                 return Parting.CUT
             if parting is not Parting.KEEP:
                 return parting
+        return Parting.CLOSE
 
     async def _refuse(self, refused: RequestRefusedError) -> None:
         """Say what is wrong with bytes that are no request; there is no log of them."""

@@ -2,8 +2,8 @@
 
 A connection that was made can no longer be refused. So a provider that is down for
 everybody does not listen: its port is held, for nobody else to take it, and refuses
-connections, or swallows them. Connections that wait for reuse end when it goes down;
-what is being answered then is answered.
+connections, or swallows them. Connections end when it goes down, but what is being
+answered then is answered.
 """
 
 import socket
@@ -19,8 +19,8 @@ import trio
 from trio_gateway.chaos.script import Refusal
 from trio_gateway.chaos.world import Spell
 
-# Rounding must not make a busy loop of the last moment before a change.
-_SHORTEST_S: Final = 0.001
+# Models that are down in turn, and never together, shut nothing.
+_EDGES_MAX: Final = 1000
 # A queue of no length takes one connection, or two. From then on, the kernel drops who
 # knocks, and the knocking goes on until somebody gives up.
 _FILLERS: Final = 4
@@ -50,6 +50,15 @@ class Hours:
         edges = (spell.next_edge(at_s) for each in self.spells for spell, _ in each)
         return min(edges, default=inf)
 
+    def next_change(self, at_s: float) -> float:
+        """The next instant at which it does; inf where there is none in sight."""
+        shut = self.shut(at_s)
+        for _ in range(_EDGES_MAX):
+            at_s = self.next_edge(at_s)
+            if at_s == inf or self.shut(at_s) is not shut:
+                return at_s
+        return inf
+
 
 class Door:
     """Accepts connections during its hours.
@@ -57,15 +66,15 @@ class Door:
     Args:
         hours: in the provider's seconds.
         speed: how many of them pass in one of ours.
-        lose_idle: ends the connections on which nothing is going on.
+        lose_connections: ends those that are open, after their answers.
     """
 
     def __init__(
-        self, hours: Hours, *, speed: float, lose_idle: Callable[[], None]
+        self, hours: Hours, *, speed: float, lose_connections: Callable[[], None]
     ) -> None:
         self._hours = hours
         self._speed = speed
-        self._lose_idle = lose_idle
+        self._lose_connections = lose_connections
 
     async def run(
         self,
@@ -79,11 +88,11 @@ class Door:
         begun_at = trio.current_time()
         places = [_Place.of(listener) for listener in listeners]
         task_status.started()
+        at_s = 0.0
         while True:
-            at_s = (trio.current_time() - begun_at) * self._speed
             shut = self._hours.shut(at_s)
-            wait_s = (self._hours.next_edge(at_s) - at_s) / self._speed
-            with trio.move_on_after(max(_SHORTEST_S, wait_s)):
+            at_s = self._hours.next_change(at_s)
+            with trio.move_on_at(begun_at + at_s / self._speed):
                 if shut is None:
                     listeners = listeners or [await place.open() for place in places]
                     await trio.serve_listeners(
@@ -91,7 +100,7 @@ class Door:
                     )
                 for listener in listeners:
                     await listener.aclose()
-                self._lose_idle()
+                self._lose_connections()
                 with _held(places, swallows=shut is Refusal.CONNECT_HANG):
                     await trio.sleep_forever()
             listeners = ()

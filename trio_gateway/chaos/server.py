@@ -167,13 +167,13 @@ class SimulatedProvider:
     ) -> None:
         sockets = [each for each in listeners if isinstance(each, trio.SocketListener)]
         assert len(sockets) == len(listeners), "a port is shut, not a stream"
-        door = Door(hours, speed=self._house.speed, lose_idle=self.lose_idle)
+        door = Door(hours, speed=self._house.speed, lose_connections=self.lose)
         await nursery.start(door.run, self.serve_stream, sockets, nursery)
 
-    def lose_idle(self) -> None:
-        """End the connections on which nothing is going on."""
+    def lose(self) -> None:
+        """End all connections, each after the answer that is under way."""
         for connection in self._open_connections:
-            connection.leave_if_idle()
+            connection.leave_soon()
 
     def _open(self, room: Room, nursery: trio.Nursery) -> Slots:
         slots = Slots(room.capacity, room.shrinks, speed=self._house.speed)
