@@ -152,3 +152,60 @@ async def test_after_the_last_connection_nothing_of_the_server_lives(
             assert (await read_to_end(ours)).endswith(b"hi")
         await trio.testing.wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+@pytest.mark.parametrize(
+    ("body", "ends_with", "said", "after_s"),
+    [
+        (b"0123", None, 408, 300),
+        (b"0123", 20, None, 20),
+        (b"zz\r\n", None, 400, 0),
+    ],
+    ids=["too slow", "left", "malformed"],
+)
+async def test_it_says_why_a_body_did_not_come(
+    body: bytes,
+    ends_with: int | None,
+    said: int | None,
+    after_s: float,
+    autojump_clock: MockClock,
+) -> None:
+    heard: list[tuple[int | None, float]] = []
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await whole_body(receive)
+        refused = scope["extensions"]["trio_gateway.cancels"]["refused"]()
+        heard.append((refused, trio.current_time() - began))
+
+    began = trio.current_time()
+    ours, theirs = memory_stream_pair()
+    framing = "content-length: 9" if said != 400 else "transfer-encoding: chunked"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_stream, app, theirs)
+        await ours.send_all(request("/", framing) + body)
+        if ends_with is not None:
+            await trio.sleep(ends_with)
+            await ours.aclose()
+        else:
+            answered = await read_to_end(ours)
+            assert answered.startswith(b"HTTP/1.1 %d " % (said or 0))
+            await ours.aclose()
+    assert heard == [(said, pytest.approx(after_s))]
+
+
+async def test_headway_does_not_extend_the_limit_of_a_body(
+    autojump_clock: MockClock,
+) -> None:
+    async def app(scope: object, receive: Receive, send: Send) -> None:
+        await whole_body(receive)
+
+    ours, theirs = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_stream, app, theirs)
+        await ours.send_all(request("/", "content-length: 1000"))
+        for _ in range(29):
+            await trio.sleep(10)
+            await ours.send_all(b"x")
+        await trio.sleep(11)
+        assert (await read_to_end(ours)).startswith(b"HTTP/1.1 408 ")
+        await ours.aclose()

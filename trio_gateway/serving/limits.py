@@ -16,6 +16,9 @@ class Limits:
     # From the first byte of a request to the end of its head. An honest client sends
     # both in one packet; this is generous to a mobile network.
     head_s: float = 10.0
+    # The rest of a request that our own loop reads, however much headway it makes. The
+    # largest body over a slow mobile uplink takes minutes.
+    body_s: float = 300.0
     # Between requests. Well above the 5 s after which httpx drops its idle connections,
     # and above the 60 s of common balancers: the side that asks should close first.
     idle_s: float = 75.0

@@ -90,7 +90,7 @@ class _Chat:
     async def _serve(self, key: AccessKey) -> None:
         body = await self._read_body()
         if body is None:
-            self._record_turned_away(status=None, detail="left before its request")
+            self._record_no_body()
             return
         if isinstance(body, Answer):
             await self._turn_away(body)
@@ -133,20 +133,35 @@ class _Chat:
         return answers.shed(shedder.retry_after_s(dice.random()))
 
     async def _read_body(self) -> bytes | Answer | None:
-        """Read all of the body; None if the client left before."""
-        limit = self._policy.gateway.max_body_bytes
-        body = bytearray()
+        """Read all of the body; None if none came and nothing is to be answered."""
+        if self._cancels is not None:
+            return await self._read_parts()  # the server keeps the limit
         with trio.move_on_after(_BODY_S):
-            while True:
-                message = await self._receive()
-                if message["type"] != "http.request":
-                    return None
-                body += message.get("body", b"")
-                if len(body) > limit:
-                    return answers.payload_too_large(limit)
-                if not message.get("more_body", False):
-                    return bytes(body)
+            return await self._read_parts()
         return answers.body_too_slow()
+
+    async def _read_parts(self) -> bytes | Answer | None:
+        limit = self._policy.gateway.max_body_bytes
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                return answers.payload_too_large(limit)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+    def _record_no_body(self) -> None:
+        """Record that the client left, or what the server has against its body."""
+        status = None if self._cancels is None else self._cancels["refused"]()
+        words = {None: "left before its request", 408: answers.body_too_slow().detail}
+        detail = words.get(status, "the request body is malformed")
+        self._record_turned_away(status=status, detail=detail)
 
     def _judge_body(
         self, key: AccessKey, body: bytes

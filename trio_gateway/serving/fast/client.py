@@ -45,13 +45,6 @@ class Client:
             self.wire.interrupt()
             self._break()
 
-    async def read(self) -> bytes:
-        """Wait for bytes; none if the client is gone."""
-        data = await self.wire.receive()
-        if not data:
-            self.departed()
-        return data
-
     async def write(self, data: bytes) -> None:
         """Send; where that fails or is cancelled, nothing may ever follow."""
         is_sent = False

@@ -2,8 +2,8 @@
 
     idle --first byte--> head --empty line--> answering --all said, body read--> idle
 
-Each of these waits has its own limit. Idle and head are lines of the sweeper; answering
-is as long as the app takes, but a send without headway is not, and a client that leaves
+Each of these waits has its own limit. Idle and head are lines of the sweeper, and so is
+a body that does not come at once; answering is as long as the app takes, but a send without headway is not, and a client that leaves
 ends it. Pipelined requests wait in `Client.held`, or in the kernel.
 
 Nothing that goes wrong here leaves `run`: one stranger must not end the server. A
@@ -31,11 +31,13 @@ class Connection:
         *,
         idle: Line["Connection"],
         heads: Line["Connection"],
+        bodies: Line[Exchange],
     ) -> None:
         self._client = client
         self._shared = shared
         self._idle = idle
         self._heads = heads
+        self._bodies = bodies
         self._is_late = False
         self._last_words = b""
         self._must_linger = False
@@ -77,7 +79,7 @@ class Connection:
         try:
             while head := await self._next_head():
                 has_body = head.method != "HEAD"
-                exchange = Exchange(head, self._client, self._shared)
+                exchange = Exchange(head, self._client, self._shared, self._bodies)
                 await exchange.run()
                 if not await self._goes_on(exchange):
                     return

@@ -12,7 +12,10 @@ An app that does not want to wait for that in a task of its own says so:
 
 From then on a departure before the answer is out cancels the app itself, in whatever it
 awaits, and it must let `trio.Cancelled` pass. `cancels["has_left"]()` says afterwards
-whether that was it: the end of a drain cancels too.
+whether that was it: the end of a drain cancels too. And `cancels["refused"]()` says,
+after a disconnect in place of the body, which status the server answers to a body that
+is none or that did not come in time; None where the client left. So an app that knows
+of this needs no limit of its own for the body.
 """
 
 from typing import Final
@@ -31,6 +34,7 @@ from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.head import Head
 from trio_gateway.serving.fast.response import Response, ResponseError
 from trio_gateway.serving.fast.shared import Shared
+from trio_gateway.serving.fast.sweeper import Line
 from trio_gateway.serving.refusals import RefusedError
 
 CANCELS: Final = "trio_gateway.cancels"
@@ -47,6 +51,7 @@ class Exchange:
 
     __slots__ = (
         "_awaits_continue",
+        "_bodies",
         "_body",
         "_cancels_on_departure",
         "_client",
@@ -59,11 +64,14 @@ class Exchange:
         "response",
     )
 
-    def __init__(self, head: Head, client: Client, shared: Shared) -> None:
+    def __init__(
+        self, head: Head, client: Client, shared: Shared, bodies: "Line[Exchange]"
+    ) -> None:
         self._head = head
         self._client = client
         self._shared = shared
         self._body = body_of(head)
+        self._bodies = bodies  # where it waits for the rest of its request
         self._is_delivered = False  # the app has all of the body
         self._awaits_continue = head.awaits_continue
         self._over: trio.Event | None = None  # if the app waits for it
@@ -82,6 +90,7 @@ class Exchange:
             self._shared.failures.note("app_failed", error)
         finally:
             self._client.tell(None)
+            self._bodies.leave(self)
 
     def _scope(self) -> HTTPScope:
         head, wire = self._head, self._client.wire
@@ -103,6 +112,7 @@ class Exchange:
                 CANCELS: {
                     "on_departure": self._cancel_on_departure,
                     "has_left": self._has_left,
+                    "refused": self._refused,
                 }
             },
         }
@@ -115,6 +125,14 @@ class Exchange:
 
     def _has_left(self) -> bool:
         return self._client.has_left
+
+    def _refused(self) -> int | None:
+        return self.refused
+
+    def give_up(self) -> None:
+        """Wait no longer for the rest of the request."""
+        self.refused = 408
+        self._client.wire.interrupt()
 
     def _note_end(self) -> None:
         """Tell the app, as it asked to be told, that nothing more can be said."""
@@ -156,14 +174,21 @@ class Exchange:
         client, body = self._client, self._body
         part, client.held = body.take(client.held)
         while not part and not body.is_complete:
+            if self not in self._bodies:
+                self._bodies.enter(self)
             if self._awaits_continue and not self.response.is_started:
                 self._awaits_continue = False
                 await client.write(_CONTINUE)
-            data = await client.read()
+            data = await client.wire.receive()
+            if self.refused is not None:
+                return None
             if not data:
+                client.departed()
                 return None
             part, client.held = body.take(data)
-        client.is_past_request = body.is_complete
+        if body.is_complete:
+            self._bodies.leave(self)
+            client.is_past_request = True
         return part
 
     async def skip_body(self) -> bool:

@@ -14,6 +14,7 @@ from hypercorn.typing import ASGIFramework
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.connection import Connection
+from trio_gateway.serving.fast.exchange import Exchange
 from trio_gateway.serving.fast.hangup import HangupWatch
 from trio_gateway.serving.fast.shared import Shared
 from trio_gateway.serving.fast.socket_wire import SocketWire
@@ -60,7 +61,11 @@ class FastLoop:
             return StreamWire(stream, owner, self._shared.limits, shift.stalls)
 
         return Connection(
-            Client(wire_to), self._shared, idle=shift.idle, heads=shift.heads
+            Client(wire_to),
+            self._shared,
+            idle=shift.idle,
+            heads=shift.heads,
+            bodies=shift.bodies,
         )
 
     def close_oldest_idle(self) -> bool:
@@ -91,6 +96,7 @@ class _Shift:
         self._sweeper = Sweeper()
         self.idle = Line(self._sweeper, limits.idle_s, Connection.end_idleness)
         self.heads = Line(self._sweeper, limits.head_s, Connection.give_up)
+        self.bodies = Line(self._sweeper, limits.body_s, Exchange.give_up)
         self.stalls: Line[Wire] = Line(
             self._sweeper, limits.stall_s, lambda wire: wire.interrupt()
         )
