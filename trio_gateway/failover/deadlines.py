@@ -11,9 +11,9 @@ after it would not be left.
 Where the reserves do not fit, what is left is shared equally.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from trio_gateway.failover.quantile import AdaptivePatience
 from trio_gateway.policy.route import Route, Target
@@ -31,16 +31,6 @@ _ANSWER_PER_TOKEN_S: Final = 0.03
 # openai-python's own read timeout must not come first: answer two seconds before it,
 # or at half of it where it is short.
 _CLIENT_MARGIN_S: Final = 2.0
-
-
-class Limits(Protocol):
-    """How long a target may take: what is written, and what is known."""
-
-    def patience(self, target: Target) -> AdaptivePatience:
-        """The soft and the hard limit in force, and the reserve."""
-
-    def is_hard_written(self, target: Target) -> bool:
-        """Whether the policy states the hard limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +84,26 @@ class Deadlines:
         return at + self.min_useful_s <= self.precommit_by
 
     def commit_by(
-        self, target: Target, later: Sequence[Target], limits: Limits, now: float
+        self,
+        patience: AdaptivePatience,
+        later: Sequence[Target],
+        patience_of: Callable[[Target], AdaptivePatience],
+        now: float,
     ) -> float:
         """When an attempt that starts now must have reached its commit point.
 
-        `later` are the targets that may still be tried after this one.
+        `later` are the targets that may still be tried after this one. Their patience
+        is asked for only where the reserves might not fit.
         """
         left_s = self.precommit_by - now
-        is_written = limits.is_hard_written(target)
-        hard_s = limits.patience(target).hard_s(now)
-        if not is_written:
+        hard_s = patience.hard_s(now)
+        if not patience.is_hard_written:
+            if not later:  # nobody is kept waiting, so an unwritten limit is none
+                return now + left_s
             hard_s += self.extra_s
-        if not later:
-            # Nobody is kept waiting by more patience, so an unwritten limit is none.
-            return now + (min(hard_s, left_s) if is_written else left_s)
-        if hard_s + _RESERVE_MAX_S * len(later) <= left_s:
-            return now + hard_s  # whatever the reserves are, there is room for them
-        spare_s = left_s - sum(limits.patience(t).reserve_s(now) for t in later)
-        if spare_s < _RESERVE_MIN_S:
-            spare_s = left_s / (len(later) + 1)
-        return now + min(hard_s, spare_s)
+        if later and hard_s + _RESERVE_MAX_S * len(later) > left_s:
+            spare_s = left_s - sum(patience_of(t).reserve_s(now) for t in later)
+            if spare_s < _RESERVE_MIN_S:
+                spare_s = left_s / (len(later) + 1)
+            return now + min(hard_s, spare_s)
+        return now + min(hard_s, left_s)

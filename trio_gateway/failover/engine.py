@@ -56,7 +56,7 @@ from trio_gateway.failover.events import (
     TimeCame,
 )
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.failover.fleet import Denied, Fleet, KnownLimits
+from trio_gateway.failover.fleet import Denied, Fleet
 from trio_gateway.failover.health import Kind
 from trio_gateway.failover.lineup import line_up
 from trio_gateway.failover.quantile import prompt_bucket
@@ -462,14 +462,18 @@ class Engine:
         )
         if lease.sent.is_probe and reason in (Reason.FIRST, Reason.FAILOVER):
             reason = Reason.PROBE
-        patience = self._fleet.patience(target, self._kind, now)
+        patience = lease.patience
         soft_s = patience.p95_s(now) if lease.sent.is_probe else patience.soft_s(now)
         number = len(self.attempts) + 1
         attempt = Attempt(number, target, reason, lease, now, soft_at=now + soft_s)
         self.attempts.append(attempt)
         later = self._next[: self._attempts_left()]
-        limits = KnownLimits(self._fleet, self._kind, now)
-        commit_by = self._deadlines.commit_by(target, later, limits, now)
+        commit_by = self._deadlines.commit_by(
+            patience,
+            later,
+            lambda other: self._fleet.patience(other, self._kind, now),
+            now,
+        )
         timeouts = target.timeouts
         connect_by = min(now + timeouts.connect_s, commit_by)
         return (Dial(number, target, reason, connect_by, commit_by, timeouts.idle_s),)

@@ -101,8 +101,13 @@ class Fleet:
         health = self._healths.get(target.id)
         if health is None:
             others = (other.estimate for other in self._healths.values())
-            health = Health(target, self._random, seed_s=seed_s(others, now), now=now)
-            self._healths[target.id] = health
+            health = self._healths[target.id] = Health(
+                target,
+                self.account(target.account),
+                self._random,
+                seed_s=seed_s(others, now),
+                now=now,
+            )
         return health
 
     def account(self, account: Account) -> AccountHealth:
@@ -133,8 +138,6 @@ class Fleet:
                 return False
             if not self.health(target, now).is_untroubled(now):
                 return False
-            if self.account(target.account).disablement is not None:
-                return False
         return True
 
     def are_well(self, route: Route, now: float) -> bool:
@@ -147,7 +150,7 @@ class Fleet:
         others: list[float] = []
         for target in route.targets:
             health = self.health(target, now)
-            account = self.account(target.account)
+            account = health.account
             if health.cooldown.is_active(now):
                 throttled.append(health.cooldown.left_s(now))
             elif account.is_out_of_quota(now):
@@ -179,6 +182,8 @@ class Fleet:
             setattr(twin, name, part)
         for name in ("_accounts", "_routes", "_domains", "_opened_at"):
             setattr(twin, name, deepcopy(getattr(twin, name)))
+        for health in twin._healths.values():  # noqa: SLF001 - it is one of our own
+            health.account = twin.account(health.target.account)
         return twin
 
     # Another policy
@@ -200,7 +205,8 @@ class Fleet:
             random=self._random,
             now=now,
         )
-        succession.adopt_accounts(self._accounts, policy, moved)
+        in_use = {health.target.account.name for health in self._healths.values()}
+        succession.adopt_accounts(self._accounts, policy, moved, in_use=in_use)
         succession.adopt_routes(self._routes, policy)
         succession.adopt_domains(self._domains, policy, moved)
         succession.forget_openings(self._opened_at, self._healths)
@@ -232,21 +238,18 @@ class Fleet:
     ) -> Denied | None:
         """What speaks against dialling a target now; None if nothing does."""
         health = self.health(target, now)
-        account = self.account(target.account)
-        if account.disablement is not None or not health.is_untroubled(now):
+        if not health.is_untroubled(now):
             denied = self._what_troubles(route, health, is_first=is_first, now=now)
             if denied is not None:
                 return denied
-        if not (health.limiter.has_room(now) and account.limiter.has_room(now)):
+        if self._lines.get(target.id) or not health.has_room(now):
             return Denied.FULL
-        line = self._lines.get(target.id)
-        return Denied.FULL if line else None
+        return None
 
     def _what_troubles(
         self, route: Route, health: Health, *, is_first: bool, now: float
     ) -> Denied | None:
-        account = self.account(health.target.account)
-        if health.is_disabled(now) or account.is_disabled(now):
+        if health.is_disabled(now) or health.account.is_disabled(now):
             return Denied.DISABLED
         if health.cooldown.is_active(now):
             return Denied.COOLING
@@ -270,23 +273,28 @@ class Fleet:
     ) -> Lease:
         """Take a lease; only where `why_not` had nothing to say, or a slot is kept."""
         health = self.health(target, now)
+        breaker = health.breaker
         is_panic = False
-        if health.breaker.is_plain:
-            sent = health.breaker.sent()
-        elif health.breaker.is_probe_free(now):
-            sent = health.breaker.take_probe(now)
+        if breaker.is_plain:
+            sent = breaker.sent()
+        elif breaker.is_probe_free(now):
+            sent = breaker.take_probe(now)
         else:
-            is_panic = health.breaker.is_last_resort(now)
-            sent = health.breaker.sent()
-        lease = Lease(health, kind, sent, reason, ticket, now, is_panic=is_panic)
+            is_panic = breaker.is_last_resort(now)
+            sent = breaker.sent()
+        if is_panic:
+            self.budgets(route).panic.live += 1
         if self._granted.get(ticket) == target.id:
             del self._granted[ticket]
         else:
             health.limiter.in_flight += 1
-            self.account(target.account).limiter.in_flight += 1
-        lease.in_flight = health.limiter.in_flight
-        if is_panic:
-            self.budgets(route).panic.live += 1
+            health.account.limiter.in_flight += 1
+        speed = health.speed(kind, now)
+        patience = speed.patience(written_limits(target, kind), now)
+        there = health.limiter.in_flight
+        lease = Lease(
+            health, speed, patience, sent, reason, ticket, now, there, is_panic
+        )
         health.waiting.add(lease)
         return lease
 
@@ -300,23 +308,27 @@ class Fleet:
         """An attempt reached its commit point."""
         lease.health.opened(lease, now)
         account = lease.health.target.account
-        self.account(account).limiter.succeeded()
         self._auth_watch(account).succeeded(account.name)
 
     def ended(
         self, route: Route, lease: Lease, failure: Failure | None, now: float
     ) -> None:
         """An attempt ended: well (None), or with a failure, cancellation included."""
-        health = lease.health
-        before = health.breaker.opened_at
-        health.ended(lease, failure, cap_s=route.retry.hint_cap_s, now=now)
+        if failure is not None:
+            self._failed(route, lease, failure, now)
         if lease.is_panic:
             self.budgets(route).panic.leave()
-        if failure is not None and meaning_of(failure).blame is Blame.CREDENTIAL:
+        lease.health.ended()
+        if self._lines:
+            self._call_next(lease.health, now)
+
+    def _failed(self, route: Route, lease: Lease, failure: Failure, now: float) -> None:
+        health = lease.health
+        before = health.breaker.opened_at
+        health.failed(lease, failure, cap_s=route.retry.hint_cap_s, now=now)
+        if meaning_of(failure).blame is Blame.CREDENTIAL:
             self._blame_credential(lease, failure, now)
         self._notice_opening(health, before, now)
-        self.account(health.target.account).limiter.leave()
-        self._call_next(health, now)
 
     def is_given_up(self, target: Target, now: float) -> bool:
         """Whether nothing is expected of the attempts that wait there."""
@@ -352,7 +364,7 @@ class Fleet:
             del self._granted[ticket]
             health = self.health(target, now)
             health.limiter.leave()
-            self.account(target.account).limiter.leave()
+            health.account.limiter.leave()
             self._call_next(health, now)
 
     def is_granted(self, target: Target, ticket: Hashable) -> bool:
@@ -361,7 +373,7 @@ class Fleet:
 
     def _call_next(self, health: Health, now: float) -> None:
         """Keep a free slot for whoever waits longest for it."""
-        account = self.account(health.target.account)
+        account = health.account
         for target_id in self._targets_of(health):
             line = self._lines.get(target_id)
             other = self._healths[target_id]
@@ -424,8 +436,7 @@ class Fleet:
         return watch
 
     def _blame_credential(self, lease: Lease, failure: Failure, now: float) -> None:
-        target = lease.health.target
-        account = self.account(target.account)
+        target, account = lease.health.target, lease.health.account
         if failure.kind is FailureClass.QUOTA:
             until = None
             if failure.retry_after_s is not None:
@@ -493,22 +504,5 @@ class Fleet:
 
         Not a cooldown: the provider has not changed its mind.
         """
-        self.health(target, now).disablement = None
-        self.account(target.account).disablement = None
-
-
-@dataclass(slots=True)
-class KnownLimits:
-    """`deadlines.Limits`, as the fleet knows them now."""
-
-    fleet: Fleet
-    kind: Kind
-    now: float
-
-    def patience(self, target: Target) -> AdaptivePatience:
-        """The limits in force for one target."""
-        return self.fleet.patience(target, self.kind, self.now)
-
-    def is_hard_written(self, target: Target) -> bool:
-        """Whether the policy states the hard limit."""
-        return written_limits(target, self.kind).is_hard_written
+        health = self.health(target, now)
+        health.disablement = health.account.disablement = None

@@ -96,23 +96,31 @@ class Lease:
     """One attempt at one target, from its start to its end."""
 
     health: "Health"
-    kind: Kind
+    speed: Speed  # of its kind of request
+    patience: AdaptivePatience
     sent: Sent
     reason: Reason
     ticket: Hashable  # whose attempt it is
     started_at: float
-    is_panic: bool = False  # a last resort, counted by the route's panic budget
+    in_flight: int  # how many there were at the target when it began, with itself
+    is_panic: bool  # a last resort, counted by the route's panic budget
     is_open: bool = False  # past its commit point
-    in_flight: int = 1  # how many there were at the target when it began, with itself
 
 
 class Health:
-    """All that is known of one target."""
+    """All that is known of one target, and where to ask about its account."""
 
     def __init__(
-        self, target: Target, random: Random, *, seed_s: float, now: float
+        self,
+        target: Target,
+        account: "AccountHealth",
+        random: Random,
+        *,
+        seed_s: float,
+        now: float,
     ) -> None:
         self.target = target
+        self.account = account
         self.breaker = Breaker(target.breaker, random)
         self.cooldown = Cooldown()
         self.budget = DestinationBudget()
@@ -146,12 +154,20 @@ class Health:
         return disablement is not None and disablement.reason is Disabled.OPERATOR
 
     def is_untroubled(self, now: float) -> bool:
-        """Whether nothing at all has been heard against it: a cheap `is_well`."""
+        """Whether nothing at all was heard against it or its account.
+
+        A cheap `is_well`: almost always true, and then there is nothing else to ask.
+        """
         return (
             self.breaker.is_plain
             and self.disablement is None
-            and not self.cooldown.is_active(now)
+            and self.account.disablement is None
+            and now >= self.cooldown.until
         )
+
+    def has_room(self, now: float) -> bool:
+        """Whether it and its account may have one more attempt."""
+        return self.limiter.has_room(now) and self.account.limiter.has_room(now)
 
     def is_well(self, now: float) -> bool:
         """Whether nothing speaks against it."""
@@ -216,24 +232,23 @@ class Health:
         self.budget.succeeded()
         self.cooldown.succeeded(now)
         self.limiter.succeeded()
+        self.account.limiter.succeeded()
         self.estimate.observe(took_s, now)
-        self._learn(lease.kind, now).observe(took_s, now)
+        self._learn(lease.speed, now).observe(took_s, now)
 
-    def ended(
-        self, lease: Lease, failure: Failure | None, *, cap_s: float, now: float
+    def ended(self) -> None:
+        """An attempt is over, well or `failed` before, and gives its slots back."""
+        self.limiter.leave()
+        self.account.limiter.leave()
+
+    def failed(
+        self, lease: Lease, failure: Failure, *, cap_s: float, now: float
     ) -> None:
-        """An attempt ended; `failure` as the engine has it, None where all went well.
+        """An attempt ended otherwise than well; `failure` as the engine has it.
 
         What concerns the credential, its account is told by the fleet.
         """
         self.waiting.discard(lease)
-        if failure is not None:
-            self._failed(lease, failure, cap_s, now)
-        else:
-            self.breaker.neutral(lease.sent)
-        self.limiter.leave()
-
-    def _failed(self, lease: Lease, failure: Failure, cap_s: float, now: float) -> None:
         blame = meaning_of(failure).blame
         if blame is Blame.TARGET:
             self.blamed(lease, failure, now)
@@ -248,7 +263,7 @@ class Health:
         is_cut_off = failure.kind in (FailureClass.TIMEOUT, FailureClass.CANCELLED)
         if is_cut_off and not lease.is_open:
             waited_s = now - lease.started_at
-            self._learn(lease.kind, now).censored(waited_s, now)
+            self._learn(lease.speed, now).censored(waited_s, now)
 
     def blamed(self, lease: Lease, failure: Failure, now: float) -> None:
         """A failure that is evidence against the target."""
@@ -267,8 +282,8 @@ class Health:
         if after is BreakerState.RAMP and before is not BreakerState.RAMP:
             self.budget.refill()
 
-    def _learn(self, kind: Kind, now: float) -> Quantiles:
-        quantiles = self.speed(kind, now).quantiles
+    def _learn(self, speed: Speed, now: float) -> Quantiles:
+        quantiles = speed.quantiles
         quantiles.is_frozen = not self.breaker.is_plain and (
             self.breaker.state(now) is not BreakerState.CLOSED
             or self.breaker.skip_share(now) > _FREEZE_FROM

@@ -39,9 +39,7 @@ def line_up(
     for tier in route.tiers:
         for target in _balanced(fleet, tier, now, dice):
             health = fleet.health(target, now)
-            if health.is_disabled(now) or fleet.account(target.account).is_disabled(
-                now
-            ):
+            if health.is_disabled(now) or health.account.is_disabled(now):
                 continue
             if health.cooldown.is_active(now):
                 if health.cooldown.until <= by:

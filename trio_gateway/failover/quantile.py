@@ -199,11 +199,13 @@ class AdaptivePatience:
         "_refreshed_at",
         "_reserve_s",
         "_soft_s",
+        "is_hard_written",
     )
 
     def __init__(self, patience: Patience, quantiles: Quantiles, now: float) -> None:
         self._patience = patience
         self._quantiles = quantiles
+        self.is_hard_written = patience.is_hard_written
         self._refreshed_at = now
         self._fresh_until = now
         self._soft_s = patience.soft_s

@@ -66,7 +66,9 @@ def adopt_targets(
             continue
         if target.account.name in moved:
             others = (other.estimate for other in healths.values())
-            heir = Health(target, random, seed_s=seed_s(others, now), now=now)
+            heir = Health(
+                target, health.account, random, seed_s=seed_s(others, now), now=now
+            )
             heir.inherit(health)
             healths[target_id] = health = heir
         elif target.breaker != health.target.breaker:
@@ -77,16 +79,23 @@ def adopt_targets(
 
 
 def adopt_accounts(
-    accounts: MutableMapping[str, AccountHealth], policy: Policy, moved: Container[str]
+    accounts: MutableMapping[str, AccountHealth],
+    policy: Policy,
+    moved: Container[str],
+    *,
+    in_use: Container[str],
 ) -> None:
-    """Carry over who uses an account, and whether it may be used."""
+    """Carry over who uses an account, and whether it may be used.
+
+    `in_use` are the accounts of targets that are still remembered.
+    """
     for name, health in tuple(accounts.items()):
         account = policy.accounts.get(name)
         if account is not None:
             health.limiter.most = account.max_concurrency
             if name in moved:
                 health.disablement = by_operator(health.disablement)
-        elif not health.limiter.in_flight:
+        elif not health.limiter.in_flight and name not in in_use:
             del accounts[name]
 
 
