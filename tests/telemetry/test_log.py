@@ -11,8 +11,10 @@ from trio_gateway.telemetry.log import (
     TEXT_CHARS_MAX,
     Level,
     event_line,
+    exchange_fields,
     exchange_line,
     exchange_text,
+    iso,
 )
 
 HOSTILE = 'a"\n\r\x1b[2J\u2028\u202e\ud800'
@@ -75,6 +77,43 @@ def test_what_a_client_chose_cannot_break_a_line_or_fill_a_log() -> None:
     assert line.isprintable()
     assert json.loads(line)["model"] == HOSTILE
     assert len(json.loads(line)["request_id"]) == TEXT_CHARS_MAX
+
+
+def test_whatever_a_name_is_a_line_stays_json() -> None:
+    attempt = replace(FAILED, target=HOSTILE, cause=HOSTILE)
+    record = a_record(
+        id=HOSTILE,
+        key=HOSTILE,
+        org=HOSTILE,
+        project=HOSTILE,
+        target=HOSTILE,
+        detail=HOSTILE,
+        attempts=(attempt,),
+    )
+
+    line = exchange_line(record)
+
+    assert line.isascii()
+    assert line.isprintable()
+    said = json.loads(line)
+    (told,) = said["attempts"]
+    assert {said[name] for name in ("id", "key_name", "org", "project")} == {HOSTILE}
+    assert said["target"] == said["detail"] == HOSTILE
+    assert told["target"] == told["cause"] == HOSTILE
+    assert exchange_fields(record) == said
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        (1_764_072_224.25, "2025-11-25T12:03:44.250Z"),
+        (1_764_072_224.123, "2025-11-25T12:03:44.123Z"),
+        (1_764_072_224.9999999, "2025-11-25T12:03:45.000Z"),
+        (0.0, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_an_instant_is_told_to_the_millisecond(at: float, told: str) -> None:
+    assert iso(at) == told
 
 
 def test_the_text_reads_like_a_sentence() -> None:

@@ -8,6 +8,8 @@ could choose is shortened and freed of control characters. Writing is `writer`'s
 import json
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Final
 
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
@@ -46,52 +48,44 @@ def exchange_line(record: ExchangeRecord) -> str:
     - `shed`: why it was turned away, if there was too much at once;
     - `detail`: why it was refused or interrupted.
     """
-    return _json(exchange_fields(record))
+    # Written out, because to build a dict and dump it takes three times as long.
+    first_token = _ms_or_null(record.first_token_s)
+    return (
+        f'{{"at":"{iso(record.admitted_at)}","level":"{_level(record)}",'
+        f'"event":"exchange","id":{_quoted(record.id)},'
+        f'"request_id":{_text(record.request_id)},'
+        f'"key_name":{_quoted_or_null(record.key)},'
+        f'"org":{_quoted_or_null(record.org)},'
+        f'"project":{_quoted_or_null(record.project)},'
+        f'"model":{_text(record.model)},"stream":{_bool(record.is_stream)},'
+        f'"outcome":"{record.outcome}","status":{_or_null(record.status)},'
+        f'"target":{_quoted_or_null(record.target)},'
+        f'"ms":{_ms(record.duration_s)},"first_token_ms":{first_token},'
+        f'"bytes_out":{record.bytes_out},"winner":{_or_null(record.winner)},'
+        f'"attempts":[{",".join(map(_attempt, record.attempts))}],'
+        f'"shed":{_quoted_or_null(record.shed)},'
+        f'"detail":{_text_or_null(record.detail)}}}'
+    )
 
 
-def exchange_fields(record: ExchangeRecord) -> dict[str, object]:
+def exchange_fields(record: ExchangeRecord) -> object:
     """What `exchange_line` says of an exchange, for other readers than the log."""
-    return {
-        "at": iso(record.admitted_at),
-        "level": _level(record),
-        "event": "exchange",
-        "id": record.id,
-        "request_id": _short(record.request_id),
-        "key_name": record.key,
-        "org": record.org,
-        "project": record.project,
-        "model": _short(record.model),
-        "stream": record.is_stream,
-        "outcome": record.outcome,
-        "status": record.status,
-        "target": record.target,
-        "ms": _ms(record.duration_s),
-        "first_token_ms": _ms_or_none(record.first_token_s),
-        "bytes_out": record.bytes_out,
-        "winner": record.winner,
-        "attempts": [_attempt(attempt) for attempt in record.attempts],
-        "shed": record.shed,
-        "detail": None if record.detail is None else _short(record.detail),
-    }
+    return json.loads(exchange_line(record))
 
 
-def _attempt(attempt: AttemptRecord) -> dict[str, object]:
+def _attempt(attempt: AttemptRecord) -> str:
     began_s = attempt.started_s
-    return {
-        "number": attempt.number,
-        "target": attempt.target,
-        "reason": attempt.reason,
-        "class": attempt.failure or "ok",
-        "status": attempt.status,
-        "at_ms": _ms(began_s),
-        "ms": _ms(attempt.ended_s - began_s),
-        "head_ms": _ms_or_none(attempt.head_s, since_s=began_s),
-        "commit_ms": _ms_or_none(attempt.opened_s, since_s=began_s),
-        "left_ms": _ms_or_none(attempt.left_s),
-        "bytes_in": attempt.bytes_in,
-        "in_flight": attempt.in_flight,
-        "cause": None if attempt.cause is None else _short(attempt.cause),
-    }
+    return (
+        f'{{"number":{attempt.number},"target":{_quoted(attempt.target)},'
+        f'"reason":"{attempt.reason}","class":"{attempt.failure or "ok"}",'
+        f'"status":{_or_null(attempt.status)},"at_ms":{_ms(began_s)},'
+        f'"ms":{_ms(attempt.ended_s - began_s)},'
+        f'"head_ms":{_ms_or_null(attempt.head_s, since_s=began_s)},'
+        f'"commit_ms":{_ms_or_null(attempt.opened_s, since_s=began_s)},'
+        f'"left_ms":{_ms_or_null(attempt.left_s)},'
+        f'"bytes_in":{_or_null(attempt.bytes_in)},"in_flight":{attempt.in_flight},'
+        f'"cause":{_text_or_null(attempt.cause)}}}'
+    )
 
 
 def exchange_text(record: ExchangeRecord, *, zone: tzinfo = UTC) -> str:
@@ -162,16 +156,42 @@ def _json(line: dict[str, object]) -> str:
 
 def iso(wall_time: float) -> str:
     """A wall time as lines and operators' pages show it: ISO-8601 in UTC."""
-    at = datetime.fromtimestamp(wall_time, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, microseconds = divmod(round(wall_time * 1e6), 1_000_000)
+    return f"{_second(second)}.{microseconds // 1000:03d}Z"
 
 
-def _ms(duration_s: float) -> float:
-    return round(duration_s * 1000, 1)
+# Lines come in the order of their ends, and show begins: most of the last seconds.
+@lru_cache(maxsize=64)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().removesuffix("+00:00")
 
 
-def _ms_or_none(at_s: float | None, *, since_s: float = 0.0) -> float | None:
-    return None if at_s is None else _ms(at_s - since_s)
+def _ms(duration_s: float) -> str:
+    return f"{duration_s * 1000:.1f}"
+
+
+def _ms_or_null(at_s: float | None, *, since_s: float = 0.0) -> str:
+    return "null" if at_s is None else _ms(at_s - since_s)
+
+
+def _or_null(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def _bool(value: bool) -> str:  # noqa: FBT001 - it is all there is
+    return "true" if value else "false"
+
+
+def _text(text: str) -> str:
+    return _quoted(_short(text))
+
+
+def _text_or_null(text: str | None) -> str:
+    return "null" if text is None else _quoted(_short(text))
+
+
+def _quoted_or_null(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)
 
 
 def _short(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
