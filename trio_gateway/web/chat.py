@@ -84,8 +84,11 @@ class _Chat:
         elif (answer := self._judge_head()) is not None:
             await self._turn_away(answer)
         else:
-            with self._gateway.one_more_in_flight():
+            self._gateway.come_in()
+            try:
                 await self._serve(key)
+            finally:
+                self._gateway.go_out()
 
     async def _serve(self, key: AccessKey) -> None:
         body = await self._read_body()

@@ -1,7 +1,6 @@
 """What the door needs to know of the house behind it, and how many are inside."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -107,13 +106,12 @@ class Gateway:
         routes = self.policy.routes.values()
         return describe(self.relay.fleet, routes, trio.current_time())
 
-    @contextmanager
-    def one_more_in_flight(self) -> Iterator[None]:
-        """Count an exchange for as long as it lasts."""
+    def come_in(self) -> None:
+        """Count an exchange that begins; `go_out` follows on every path."""
         self.in_flight += 1
         self.metrics.exchange_admitted()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            self.metrics.exchange_ended()
+
+    def go_out(self) -> None:
+        """Count an exchange that has ended."""
+        self.in_flight -= 1
+        self.metrics.exchange_ended()

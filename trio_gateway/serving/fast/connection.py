@@ -3,8 +3,9 @@
     idle --first byte--> head --empty line--> answering --all said, body read--> idle
 
 Each of these waits has its own limit. Idle and head are lines of the sweeper, and so is
-a body that does not come at once; answering is as long as the app takes, but a send without headway is not, and a client that leaves
-ends it. Pipelined requests wait in `Client.held`, or in the kernel.
+a body that does not come at once; answering is as long as the app takes, but a send
+without headway is not, and a client that leaves ends it. Pipelined requests wait in
+`Client.held`, or in the kernel.
 
 Nothing that goes wrong here leaves `run`: one stranger must not end the server. A
 response that its app leaves unfinished ends without its last chunk; where the body is

@@ -65,7 +65,7 @@ class Exchange:
     )
 
     def __init__(
-        self, head: Head, client: Client, shared: Shared, bodies: "Line[Exchange]"
+        self, head: Head, client: Client, shared: Shared, bodies: Line["Exchange"]
     ) -> None:
         self._head = head
         self._client = client
