@@ -1,6 +1,5 @@
 """Records as the relay makes them, for the tests of telemetry."""
 
-from dataclasses import replace
 from typing import Any
 
 from trio_gateway.failover.commands import Reason
@@ -55,4 +54,4 @@ COMPLETED = ExchangeRecord(
 
 
 def a_record(**changes: Any) -> ExchangeRecord:
-    return replace(COMPLETED, **changes)
+    return COMPLETED._replace(**changes)

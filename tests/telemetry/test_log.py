@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from datetime import timedelta, timezone
 
 import pytest
@@ -80,7 +79,7 @@ def test_what_a_client_chose_cannot_break_a_line_or_fill_a_log() -> None:
 
 
 def test_whatever_a_name_is_a_line_stays_json() -> None:
-    attempt = replace(FAILED, target=HOSTILE, cause=HOSTILE)
+    attempt = FAILED._replace(target=HOSTILE, cause=HOSTILE)
     record = a_record(
         id=HOSTILE,
         key=HOSTILE,
@@ -124,7 +123,7 @@ def test_the_text_reads_like_a_sentence() -> None:
 
 
 def test_the_text_says_that_the_client_left() -> None:
-    cancelled = replace(WON, failure=FailureClass.CANCELLED, status=None)
+    cancelled = WON._replace(failure=FailureClass.CANCELLED, status=None)
     record = a_record(
         outcome=Outcome.CANCELLED, status=None, is_stream=False, attempts=(cancelled,)
     )

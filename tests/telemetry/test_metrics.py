@@ -1,4 +1,3 @@
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -104,8 +103,8 @@ def test_an_answer_that_is_not_a_stream_has_no_first_token(metrics: Metrics) -> 
 def test_a_client_that_leaves_is_counted_on_its_side_of_the_commit_point(
     metrics: Metrics,
 ) -> None:
-    waiting = replace(FAILED, failure=FailureClass.CANCELLED, status=None)
-    reading = replace(WON, failure=FailureClass.CANCELLED)
+    waiting = FAILED._replace(failure=FailureClass.CANCELLED, status=None)
+    reading = WON._replace(failure=FailureClass.CANCELLED)
     gone = a_record(outcome=Outcome.CANCELLED, status=None, attempts=(waiting,))
     metrics.observe(gone)
     metrics.observe(gone)
@@ -132,10 +131,10 @@ def test_what_goes_on_is_gauged(metrics: Metrics) -> None:
 
 
 def test_an_attempt_beside_another_has_won_or_lost(metrics: Metrics) -> None:
-    late = replace(FAILED, failure=FailureClass.CANCELLED, status=None)
-    beside = replace(WON, reason=Reason.OVERLAP)
+    late = FAILED._replace(failure=FailureClass.CANCELLED, status=None)
+    beside = WON._replace(reason=Reason.OVERLAP)
     metrics.observe(a_record(attempts=(late, beside)))
-    metrics.observe(a_record(attempts=(WON, replace(late, reason=Reason.HEDGE))))
+    metrics.observe(a_record(attempts=(WON, late._replace(reason=Reason.HEDGE))))
 
     assert read(metrics, "extra_attempts_total", reason="overlap", result="won") == 1
     assert read(metrics, "extra_attempts_total", reason="hedge", result="lost") == 1

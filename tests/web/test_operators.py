@@ -1,6 +1,5 @@
 """Pages for operators: the policy, the last exchanges, and what would happen now."""
 
-from dataclasses import replace
 from typing import Any
 
 import trio
@@ -118,7 +117,7 @@ async def test_only_so_many_exchanges_are_kept() -> None:
     await house.chat()
     recent = RecentExchanges()
     for number in range(EXCHANGES_MAX + 5):
-        recent.observe(replace(house.record, id=str(number)))
+        recent.observe(house.record._replace(id=str(number)))
 
     newest = list(recent.newest(1000, where=lambda _: True))
 
