@@ -1,6 +1,7 @@
 """One connection over memory, in virtual time."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -377,6 +378,8 @@ async def test_what_a_gateway_must_not_accept_is_refused_and_closed(
     assert got.startswith(b"HTTP/1.1 %d " % status)
     assert b"connection: close" in got.lower()
     assert b'{"error":{"code":"' in got
+    assert len(re.findall(rb"\r\nx-request-id: [0-9a-f-]{36}\r\n", got)) == 1
+    assert b"\r\nx-gateway-target: none\r\nx-gateway-attempts: 0\r\n" in got
     assert got.count(b"HTTP/1.1") == 1
     assert app.seen == []
 

@@ -19,7 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGISendEvent
 
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.refusals import REFUSALS, refusal_body
+from trio_gateway.serving.refusals import REFUSALS, identity, refusal_body
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _LOOSE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
@@ -156,6 +156,7 @@ class StrictProtocol(H11Protocol):
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
+            *identity(),
             *self.config.response_headers("h11"),
         ]
         reason = REFUSALS.get(status, REFUSALS[400])[0].encode()

@@ -6,6 +6,7 @@ whoever cannot be let in.
 
 import json
 from typing import Final
+from uuid import uuid4
 
 # Status -> reason, code, message.
 REFUSALS: Final = {
@@ -48,6 +49,15 @@ def refusal_body(status: int) -> bytes:
     return json.dumps({"error": error}, separators=(",", ":")).encode()
 
 
+def identity() -> tuple[tuple[bytes, bytes], ...]:
+    """The fields by which every answer can be asked about; no target was tried."""
+    return (
+        (b"x-request-id", str(uuid4()).encode()),
+        (b"x-gateway-target", b"none"),
+        (b"x-gateway-attempts", b"0"),
+    )
+
+
 def refusal(status: int, *fields: bytes, has_body: bool = True) -> bytes:
     """Write a whole response that refuses and announces the close.
 
@@ -63,6 +73,7 @@ def refusal(status: int, *fields: bytes, has_body: bool = True) -> bytes:
             b"content-type: application/json\r\n",
             b"content-length: %d\r\n" % len(body),
             b"connection: close\r\n",
+            *(b"%b: %b\r\n" % field for field in identity()),
             *fields,
             b"\r\n",
             body if has_body else b"",

@@ -37,7 +37,7 @@ SHED_S: Final = 0.05
 REFUSALS_MAX: Final = 64
 REFUSE_S: Final = 1.0
 
-REFUSAL: Final = refusal(503, b"retry-after: 1\r\n", b"x-should-retry: true\r\n")
+_COME_AGAIN: Final = (b"retry-after: 1\r\n", b"x-should-retry: true\r\n")
 
 ServerKind = Literal["fast", "hypercorn"]
 """Which loop serves: our own, or Hypercorn's protocol with its wounds dressed."""
@@ -163,7 +163,7 @@ class Server:
     async def _refuse(self, stream: trio.abc.Stream) -> None:
         try:
             with trio.move_on_after(REFUSE_S), suppress(trio.BrokenResourceError):
-                await stream.send_all(REFUSAL)
+                await stream.send_all(refusal(503, *_COME_AGAIN))
                 await linger(stream)
         finally:
             self._refusing -= 1
@@ -177,7 +177,7 @@ class Server:
             stream = await listener.accept()
             try:
                 with suppress(trio.BrokenResourceError):
-                    await stream.send_all(REFUSAL)
+                    await stream.send_all(refusal(503, *_COME_AGAIN))
             finally:
                 await trio.aclose_forcefully(stream)
         spare.take()
