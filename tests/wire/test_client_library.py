@@ -1,6 +1,6 @@
 import pytest
 
-from trio_gateway.wire.headers import client_patience_s, is_client_retry
+from trio_gateway.wire.headers import Fields, client_patience_s, is_client_retry
 
 
 @pytest.mark.parametrize(
@@ -14,16 +14,18 @@ from trio_gateway.wire.headers import client_patience_s, is_client_retry
 def test_a_librarys_read_timeout_is_its_patience(
     said: bytes, patience_s: float | None
 ) -> None:
-    assert client_patience_s([(b"x-stainless-read-timeout", said)]) == patience_s
+    assert (
+        client_patience_s(Fields([(b"x-stainless-read-timeout", said)])) == patience_s
+    )
 
 
 @pytest.mark.parametrize(
     ("said", "is_retry"), [(b"0", False), (b"1", True), (b"x", False), (b"", False)]
 )
 def test_a_librarys_count_tells_its_retries(said: bytes, *, is_retry: bool) -> None:
-    assert is_client_retry([(b"x-stainless-retry-count", said)]) is is_retry
+    assert is_client_retry(Fields([(b"x-stainless-retry-count", said)])) is is_retry
 
 
 def test_a_client_that_says_nothing_has_no_known_patience() -> None:
-    assert client_patience_s([]) is None
-    assert not is_client_retry([])
+    assert client_patience_s(Fields([])) is None
+    assert not is_client_retry(Fields([]))

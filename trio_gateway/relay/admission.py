@@ -1,10 +1,9 @@
 """Who asked, and under which names: what is known before anything is decided."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """One request at the door."""
 
     id: str  # our UUID of the exchange

@@ -173,6 +173,11 @@ class Exchange:
         return attempts[-1].target.id if attempts else None
 
     @property
+    def attempts_made(self) -> int:
+        """How many attempts were tried so far."""
+        return len(self._engine.attempts)
+
+    @property
     def attempts(self) -> tuple[AttemptRecord, ...]:
         """What was tried so far."""
         now = trio.current_time()

@@ -160,7 +160,7 @@ def plain_app(
 
     @app.after_request
     async def identify(response: Response) -> Response:
-        given = sane_request_id(request.scope["headers"])
+        given = sane_request_id(header(request.scope["headers"], b"x-request-id"))
         for field, value in answers.identity(given or new_id()):
             response.headers[field.decode()] = value.decode()
         return response

@@ -26,7 +26,7 @@ from trio_gateway.web.gateway import Gateway
 from trio_gateway.web.rights import key_of, route_of
 from trio_gateway.web.visit import Visit
 from trio_gateway.wire.chat import ChatRequest, RequestError
-from trio_gateway.wire.headers import header, to_client
+from trio_gateway.wire.headers import Fields, to_client
 
 PATH: Final = "/v1/chat/completions"
 
@@ -67,14 +67,14 @@ class _Chat:
         self._reply = Reply(send)
         # What the server offers to do for us; see `serving.fast.exchange`.
         self._cancels = (scope["extensions"] or {}).get("trio_gateway.cancels")
-        self._visit = Visit.begin(gateway, tuple(scope["headers"]))
+        self._visit = Visit.begin(gateway, Fields(tuple(scope["headers"])))
         self._key: AccessKey | None = None
         self._request: ChatRequest | None = None
         self._shed: Shed | None = None
 
     async def serve(self) -> None:
         key = key_of(
-            self._visit.headers,
+            self._visit.fields.pairs,
             self._gateway.keyring,
             wall_now=self._visit.admitted_at,
         )
@@ -112,11 +112,12 @@ class _Chat:
 
     def _judge_head(self) -> Answer | None:
         """Say what is wrong before any of the body is read; None where nothing is."""
-        content_type = header(self._visit.headers, b"content-type") or b""
+        fields = self._visit.fields
+        content_type = fields.first(b"content-type") or b""
         if content_type.partition(b";")[0].strip().lower() != b"application/json":
             return answers.unsupported_media_type()
         limit = self._policy.gateway.max_body_bytes
-        length = header(self._visit.headers, b"content-length") or b""
+        length = fields.first(b"content-length") or b""
         if length.isdigit() and int(length) > limit:
             return answers.payload_too_large(limit)
         return self._judge_crowd()
@@ -273,7 +274,7 @@ class _Chat:
         return answers.identity(
             self._visit.request_id,
             target=exchange.target,
-            attempts=len(exchange.attempts),
+            attempts=exchange.attempts_made,
         )
 
 

@@ -1,16 +1,17 @@
 """A chat completion at the door: its names and times, before any target is tried."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
 from trio_gateway.policy.route import AccessKey
 from trio_gateway.relay.admission import Admission
 from trio_gateway.relay.record import ExchangeRecord, Outcome, Shed
-from trio_gateway.web.answers import Headers, shortened
+from trio_gateway.web.answers import shortened
 from trio_gateway.web.gateway import Gateway
 from trio_gateway.wire.chat import ChatRequest
 from trio_gateway.wire.headers import (
+    Fields,
     client_patience_s,
     is_client_retry,
     sane_request_id,
@@ -19,31 +20,31 @@ from trio_gateway.wire.headers import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """Who came, when, and under which names."""
 
     id: str  # our UUID of the exchange
     request_id: str  # what `x-request-id` answers
     admitted_at: float  # wall time
     started_at: float  # Trio's clock
-    headers: Headers  # the client's, as they came, names in lower case
+    fields: Fields  # the client's
 
     @classmethod
-    def begin(cls, gateway: Gateway, headers: Headers) -> "Visit":
+    def begin(cls, gateway: Gateway, fields: Fields) -> "Visit":
         """Name a request that has just come."""
         own_id = gateway.new_id()
         return cls(
             id=own_id,
-            request_id=sane_request_id(headers) or own_id,
+            request_id=sane_request_id(fields.first(b"x-request-id")) or own_id,
             admitted_at=gateway.relay.wall_clock(),
             started_at=trio.current_time(),
-            headers=headers,
+            fields=fields,
         )
 
     def admission(self, key: AccessKey) -> Admission:
         """What the relay needs to know of it, and the fields that upstreams may see."""
-        uuid = upstream_request_id(self.headers, self.id)
+        fields = self.fields
+        uuid = upstream_request_id(fields.first(b"x-request-id"), self.id)
         return Admission(
             id=self.id,
             request_id=self.request_id,
@@ -52,9 +53,9 @@ class Visit:
             key=key.name,
             org=key.org,
             project=key.project,
-            forwarded=to_upstream(self.headers, request_uuid=uuid),
-            is_client_retry=is_client_retry(self.headers),
-            client_patience_s=client_patience_s(self.headers),
+            forwarded=to_upstream(fields, request_uuid=uuid),
+            is_client_retry=is_client_retry(fields),
+            client_patience_s=client_patience_s(fields),
         )
 
     def turned_away(

@@ -1,7 +1,7 @@
 """Which header fields may pass the gateway, each way; values pass byte for byte."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final
 
@@ -21,15 +21,44 @@ _UUID: Final = re.compile(
 )
 
 
+class Fields:
+    """The fields of a request, to be asked by name as often as one likes.
+
+    Args:
+        pairs: names and values as they came.
+    """
+
+    __slots__ = ("_first", "pairs")
+
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self.pairs = pairs
+        self._first = {name.lower(): value for name, value in reversed(pairs)}
+
+    def first(self, name: bytes) -> bytes | None:
+        """Return the first value of a field, without the space around it.
+
+        `name` is in lower case; the field's own name may be in any.
+        """
+        value = self._first.get(name)
+        return None if value is None else value.strip(b" \t")
+
+    def are_any_of(self, names: frozenset[bytes]) -> bool:
+        """Whether there is a field of one of these names, in lower case."""
+        return not names.isdisjoint(self._first)
+
+
 def to_upstream(
-    headers: Headers, *, request_uuid: str
+    fields: Fields, *, request_uuid: str
 ) -> tuple[tuple[bytes, bytes], ...]:
     """Return the client's fields that an upstream gets, and our `x-request-id`.
 
     Names come out in lower case. The caller adds what belongs to the call itself:
     content type, credentials, the operator's own fields.
     """
-    return (*_allowed(headers, TO_UPSTREAM), (b"x-request-id", request_uuid.encode()))
+    own = (b"x-request-id", request_uuid.encode("ascii"))
+    if not fields.are_any_of(TO_UPSTREAM):
+        return (own,)
+    return (*_allowed(fields.pairs, TO_UPSTREAM), own)
 
 
 def to_client(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
@@ -37,20 +66,18 @@ def to_client(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return _allowed(headers, TO_CLIENT)
 
 
-def sane_request_id(headers: Headers) -> str | None:
-    """Return the client's `x-request-id` if it is fit for logs and answers."""
-    given = header(headers, b"x-request-id")
+def sane_request_id(given: bytes | None) -> str | None:
+    """Return a client's `x-request-id` if it is fit for logs and answers."""
     if given is None or not _SANE_ID.fullmatch(given):
         return None
     return given.decode("ascii")
 
 
-def upstream_request_id(headers: Headers, own_uuid: str) -> str:
-    """Return the client's `x-request-id` if it is a UUID, else our own.
+def upstream_request_id(given: bytes | None, own_uuid: str) -> str:
+    """Return a client's `x-request-id` if it is a UUID, else our own.
 
     Some servers refuse anything but a UUID there.
     """
-    given = header(headers, b"x-request-id")
     if given is None or not _UUID.fullmatch(given):
         return own_uuid
     return given.decode("ascii")
@@ -70,25 +97,27 @@ def header(headers: Headers, name: bytes) -> bytes | None:
 def _allowed(
     headers: Headers, names: frozenset[bytes]
 ) -> tuple[tuple[bytes, bytes], ...]:
-    lowered = ((name.lower(), value) for name, value in headers)
-    return tuple((name, value) for name, value in lowered if name in names)
+    lowered = [(name.lower(), value) for name, value in headers]
+    return tuple([field for field in lowered if field[0] in names])
 
 
-def is_client_retry(headers: Headers) -> bool:
+def is_client_retry(fields: Fields) -> bool:
     """Whether the client's library asks again after a refusal.
 
     OpenAI's and Anthropic's libraries count in `x-stainless-retry-count`.
     """
-    count = header(headers, b"x-stainless-retry-count") or b""
+    count = fields.first(b"x-stainless-retry-count") or b""
     return count.isdigit() and int(count[:9]) > 0
 
 
-def client_patience_s(headers: Headers) -> float | None:
+def client_patience_s(fields: Fields) -> float | None:
     """How long the client's library waits between bytes, in seconds, if it says so.
 
     OpenAI's and Anthropic's libraries say it in `x-stainless-read-timeout`.
     """
-    said = header(headers, b"x-stainless-read-timeout") or b""
+    said = fields.first(b"x-stainless-read-timeout")
+    if said is None:
+        return None
     try:
         patience_s = float(said)
     except ValueError:
