@@ -228,6 +228,42 @@ async def test_large_requests_and_answers_pass_whole(ca: Authority | None) -> No
         assert place.connections == 1
 
 
+async def test_a_refusal_is_heard_while_the_body_is_still_on_its_way(
+    ca: Authority | None,
+) -> None:
+    async def serve(peer: Peer) -> None:
+        while b"\r\n\r\n" not in peer.received:
+            peer.received += await peer.stream.receive_some(1024)
+        await peer.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
+        await trio.sleep_forever()
+
+    async with a_place(serve, ca) as (place, upstream):
+        call = a_call(place.base_url, body=bytes(32_000_000), ca_file=ca_file(ca))
+        with trio.fail_after(5):
+            stream = await upstream.open(call)
+            assert not isinstance(stream, Failure)
+            assert stream.status == 413
+            assert await whole(stream) == b"no"
+        assert pooled(upstream) == 0, "it has not heard all of the request"
+
+
+async def test_a_word_in_between_is_no_answer(ca: Authority | None) -> None:
+    async def serve(peer: Peer) -> None:
+        while b"\r\n\r\n" not in peer.received:
+            peer.received += await peer.stream.receive_some(1024)
+        await peer.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        request = await peer.request()
+        assert request is not None
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+        await peer.until_the_client_leaves()
+
+    async with a_place(serve, ca) as (place, upstream):
+        call = a_call(place.base_url, body=bytes(32_000_000), ca_file=ca_file(ca))
+        with trio.fail_after(20):
+            assert await whole(await upstream.open(call)) == b"hello"
+        assert pooled(upstream) == 1
+
+
 async def test_a_sender_waits_for_a_reader_that_does_not_read(
     ca: Authority | None,
 ) -> None:

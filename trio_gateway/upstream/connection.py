@@ -51,13 +51,18 @@ class Connection:
         """Send a request and wait for the head of its answer; None when it has come."""
         reader, link = self._reader, self._link
         try:
-            await link.send(request)
+            rest = await link.send(request)
+            while rest and not self._has_answered():
+                rest = await link.send(rest)
         except trio.BrokenResourceError:
             # A server may refuse a body before it has read it, and say so: look for
             # its answer all the same.
             reader.is_in_step = False
         except trio.ClosedResourceError:
             return _HEAD_CLOSED
+        else:
+            if rest:
+                reader.is_in_step = False  # it has not heard all of the request
         while not reader.has_head:
             if reader.failure is not None:
                 return reader.failure
@@ -74,6 +79,13 @@ class Connection:
             else:
                 return self._unanswered()
         return None
+
+    def _has_answered(self) -> bool:
+        """Hear what is said in the middle of a request; say whether it is an answer."""
+        data = self._link.receive_nowait()
+        if data:
+            self._reader.feed(data)
+        return data == b"" or self._reader.has_head or self._reader.failure is not None
 
     @property
     def is_ready(self) -> bool:

@@ -29,8 +29,11 @@ READ_BYTES: Final = 64 * 1024
 class Link(Protocol):
     """A connected stream of bytes, both ways."""
 
-    async def send(self, data: bytes) -> None:
-        """Send all of it.
+    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Send all of it, unless the other end speaks first; return what is left.
+
+        So a request that is refused while its body is on the way need not be sent to
+        an end that no longer reads. What it said can be had from `receive_nowait`.
 
         Raises:
             trio.BrokenResourceError: If the other end takes no more.
@@ -63,27 +66,27 @@ class SocketLink:
         self._sock = sock
         self._is_closed = False
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
         """Send all of it; without a checkpoint where the kernel takes it at once."""
         self._check_open()
+        sent = self._send_some(data)
+        if sent == len(data):
+            return b""
+        rest = memoryview(data)[sent:]
+        while rest:
+            if await _room_or_news(self._sock):
+                return rest
+            self._check_open()
+            rest = rest[self._send_some(rest) :]
+        return rest
+
+    def _send_some(self, data: bytes | memoryview) -> int:
         try:
-            sent = self._sock.send(data)
+            return self._sock.send(data)
         except BlockingIOError:
-            sent = 0
+            return 0
         except OSError as error:
             raise trio.BrokenResourceError from error
-        if sent < len(data):
-            await self._send_rest(memoryview(data)[sent:])
-
-    async def _send_rest(self, rest: memoryview) -> None:
-        while rest:
-            await trio.lowlevel.wait_writable(self._sock)
-            try:
-                rest = rest[self._sock.send(rest) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError from error
 
     async def receive(self) -> bytes:
         """Wait, then read: an answer is hardly ever here before it is asked for."""
@@ -170,17 +173,22 @@ class TlsLink:
             self._tls.session = None
             raise
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
         """Send all of it; what OpenSSL has begun, it gets again until it is done."""
         self._check_open()
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[self._sock.send(rest) :]
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wanted:
+            except ssl.SSLWantReadError as wanted:
                 await self._wait(wanted)
+            except ssl.SSLWantWriteError:
+                if await _room_or_news(self._sock):
+                    return rest
+                self._check_open()
             except OSError as error:
                 raise trio.BrokenResourceError from error
+        return rest
 
     async def receive(self) -> bytes:
         """Wait, unless OpenSSL holds decrypted bytes, then read.
@@ -244,6 +252,29 @@ class TlsLink:
             raise trio.ClosedResourceError
 
 
+async def _room_or_news(sock: socket.socket) -> bool:
+    """Wait until a socket can be written to, can be read, or is closed.
+
+    Returns:
+        Whether it can be read. A close shows at the next use.
+    """
+    news = False
+
+    async def wait_for_news(room: trio.CancelScope) -> None:
+        nonlocal news
+        with suppress(trio.ClosedResourceError):
+            await trio.lowlevel.wait_readable(sock)
+            news = True
+        room.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for_news, nursery.cancel_scope)
+        with suppress(trio.ClosedResourceError):
+            await trio.lowlevel.wait_writable(sock)
+        nursery.cancel_scope.cancel()
+    return news
+
+
 async def secure_socket(sock: socket.socket, tls: Tls) -> TlsLink:
     """Put TLS on a connected socket, which is closed if that fails.
 
@@ -275,9 +306,10 @@ class StreamLink:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
 
-    async def send(self, data: bytes) -> None:
-        """Send all of it."""
+    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Send all of it: these streams do not tell whether the other end speaks."""
         await self._stream.send_all(data)
+        return b""
 
     async def receive(self) -> bytes:
         """Wait for what one read brings."""
