@@ -71,7 +71,9 @@ def weathers(route: Route, dice: Random) -> Iterator[Weather]:
     of = {t.id: by_dice(dice) for t in targets_of(route)}
     yield Weather("by dice", of=of, clients=ONE_BY_ONE)
     if route.context_chain:
-        spells = {t.id: (Spell(Hangs()),) for t in route.context_chain}
+        spells: dict[str, tuple[Spell, ...]] = {
+            target.id: (Spell(Hangs()),) for target in route.context_chain
+        }
         spells[route.targets[-1].id] = (Spell(Fails(TOO_LONG, 0.1)),)
         yield Weather("too long for the last", Fails(NONSENSE, 0.2), spells)
 
@@ -82,19 +84,17 @@ def targets_of(route: Route) -> tuple[Target, ...]:
 
 def by_dice(dice: Random) -> tuple[Spell, ...]:
     """A few spells, on and off, on some of the requests."""
+    ways = (SERVER_ERROR, NONSENSE, UNREACHABLE, DEAD)
+    effects: list[Effect] = [
+        Hangs(),
+        Hangs(is_connected=False),
+        Slows(dice.choice((3.0, 30.0))),
+        Breaks(),
+        *(Fails(failure, dice.choice((0.0, 0.3, 3.0))) for failure in ways),
+    ]
     return tuple(
         Spell(
-            dice.choice(
-                (
-                    Hangs(is_connected=dice.random() < 0.5),
-                    Slows(dice.choice((3.0, 30.0))),
-                    Breaks(),
-                    *(
-                        Fails(failure, dice.choice((0.0, 0.3, 3.0)))
-                        for failure in (SERVER_ERROR, NONSENSE, UNREACHABLE, DEAD)
-                    ),
-                )
-            ),
+            dice.choice(effects),
             share=dice.choice((0.3, 0.6, 1.0)),
             flaps=dice.choice((None, (dice.uniform(0.5, 9.0), dice.uniform(0.5, 9.0)))),
         )
