@@ -17,9 +17,9 @@ simulator drive the very same object and a test can try every history it allows.
 
     ClientLeft and CutShort end it from every state.
 
-Its questions have rooms of their own. Whom next? `lineup`, by the fleet's health.
-When? `deadlines`, `retry`, and the alarms below. Beside which? `spend`, what a
-duplicate may cost. Is it over? `refusal` says how.
+Its questions have rooms of their own. Whom next? `candidates`, in the order of
+`lineup`. When? `deadlines`, `waiting`, and the alarms below. Beside which? `doubling`.
+Is it over? `refusal` says how.
 
 At most two attempts are alive at once. Each is alive until exactly one of these: it
 failed, it was dropped, its answer ended, the client left. The fleet is informed of each
@@ -34,6 +34,7 @@ from typing import Final
 
 from trio_gateway.failover import refusal
 from trio_gateway.failover.attempts import Attempt, Attempts, MisuseError
+from trio_gateway.failover.candidates import Candidates
 from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of
 from trio_gateway.failover.commands import (
     Command,
@@ -45,6 +46,7 @@ from trio_gateway.failover.commands import (
     WakeAt,
 )
 from trio_gateway.failover.deadlines import Deadlines, Wish
+from trio_gateway.failover.doubling import Doubling
 from trio_gateway.failover.events import (
     AnswerEnded,
     AttemptFailed,
@@ -60,13 +62,10 @@ from trio_gateway.failover.fleet import Denied, Fleet
 from trio_gateway.failover.health import Kind
 from trio_gateway.failover.lineup import line_up
 from trio_gateway.failover.quantile import prompt_bucket
-from trio_gateway.failover.spend import may_hedge, may_overlap
 from trio_gateway.failover.waiting import Wait, Waiter
 from trio_gateway.policy.route import CommitMode, OnHint, Route, Target
 
-LIVE_MAX: Final = 2
-# Those who waited at a target that has just opened leave it within a second, spread.
-_EVACUATION_S: Final = 1.0
+_LIVE_MAX: Final = 2
 
 
 class State(Enum):
@@ -110,8 +109,8 @@ class Engine:
         self._kind = Kind(commits_whole, prompt_bucket(wish.request_bytes))
         self._deadlines: Deadlines
         self._waiter: Waiter
-        self._next: list[Target] = []  # targets still to be tried, the best first
-        self._in_context_chain = False
+        self._candidates: Candidates
+        self._doubling: Doubling
         self._retries_max = 0
         self._waiting: Wait | None = None
         # The alarms, each at inf while it does not ring. (A soft limit's is the
@@ -135,7 +134,7 @@ class Engine:
         )
         self._waiter = Waiter(fleet, route, self._deadlines, self._ticket)
         fleet.admitted(route, is_client_retry=wish.is_client_retry, now=now)
-        self._next = line_up(
+        targets = line_up(
             fleet,
             route,
             by=self._deadlines.precommit_by,
@@ -143,11 +142,26 @@ class Engine:
             dice=lambda: self._random_for("lineup"),
         )
         retries = route.attempts.same_target
-        is_alone = len(self._next) == 1
-        self._retries_max = int(is_alone) if retries is None else retries
+        self._retries_max = int(len(targets) == 1) if retries is None else retries
+        self._candidates = Candidates(
+            fleet,
+            route,
+            self.attempts,
+            targets,
+            is_client_retry=wish.is_client_retry,
+        )
+        self._doubling = Doubling(
+            fleet,
+            route,
+            wish,
+            self._kind,
+            self._deadlines,
+            self.attempts,
+            self._candidates,
+        )
         commands = self._go_on(Reason.FIRST, None, now)
         if route.hedge is not None and self.attempts:
-            self._hedge_at = self._hedge_due_at(self.attempts[0], now)
+            self._hedge_at = self._doubling.hedge_due_at(self.attempts[0], now)
         return self._with_alarm(commands)
 
     def advance(self, event: Event, now: float) -> tuple[Command, ...]:
@@ -190,7 +204,7 @@ class Engine:
     ) -> tuple[Command, ...]:
         target = attempt.target
         if self._is_redial_due(attempt, failure, now):
-            if self._why_not(target, now) is None:
+            if self._candidates.why_not(target, now) is None:
                 return self._dial(target, Reason.REDIAL, now)
             # Others may have taken its slot, or been told to stay away.
             is_alone = not self.attempts.live()
@@ -199,13 +213,13 @@ class Engine:
         moves = self._moves_on(failure)
         verdict = meaning_of(failure).verdict
         if verdict is Verdict.CONTEXT and not moves:
-            self._enter_context_chain()
+            self._candidates.enter_context_chain()
         elif verdict is Verdict.STOP and not moves:
             drops = self._drop_all("the request itself is wrong", now)
             return (*drops, *self._refuse(failure, now))
         elif live := self.attempts.live():
             return self._overlap(now) if all(each.is_slow for each in live) else ()
-        elif self._attempts_left() and self._retry(target, failure, now):
+        elif self._candidates.attempts_left() and self._retry(target, failure, now):
             return ()
         elif not moves:
             return self._refuse(failure, now)
@@ -215,41 +229,20 @@ class Engine:
         self, reason: Reason, failure: Failure | None, now: float
     ) -> tuple[Command, ...]:
         """Dial the next target; if none can be dialled now, wait, or end."""
-        if not self._attempts_left():
+        candidates = self._candidates
+        if not candidates.attempts_left():
             return self._refuse(failure, now)
         is_useful = self._deadlines.is_worth_an_attempt(now)
-        if self._next and failure is not None and not is_useful:
+        if candidates.targets and failure is not None and not is_useful:
             return self._refuse(failure, now, out_of_time=True)
-        target = self._choice(now)
+        target = candidates.choice(now)
         if target is None:
-            if self._wait_for_any(self._next, reason, now):
+            if self._wait_for_any(candidates.targets, reason, now):
                 return ()
-            target = self._choice(now, in_despair=True)
+            target = candidates.choice(now, in_despair=True)
         if target is None:
             return self._refuse(failure, now)
         return self._dial(target, reason, now)
-
-    def _choice(self, now: float, *, in_despair: bool = False) -> Target | None:
-        """The first target that may be dialled now.
-
-        One that is known not to work is tried in despair alone, when nobody else can
-        be tried or waited for; and once, as a second time would feed an outage.
-        """
-        is_spared = not in_despair or self.attempts.has_despaired
-        for target in self._next:
-            is_last_resort = self._fleet.is_last_resort(target, now)
-            if is_spared and is_last_resort:
-                continue
-            denied = self._why_not(target, now)
-            if denied is None:
-                return target
-            if is_last_resort is in_despair:  # so that none is counted in both rounds
-                self._fleet.passed_over[target.id, denied] += 1
-        return None
-
-    def _why_not(self, target: Target, now: float) -> Denied | None:
-        is_first = not self.attempts
-        return self._fleet.why_not(self._route, target, is_first=is_first, now=now)
 
     def _moves_on(self, failure: Failure) -> bool:
         fallback_on = self._route.fallback_on
@@ -264,11 +257,6 @@ class Engine:
             and attempt.reason is not Reason.REDIAL
             and self._deadlines.is_worth_an_attempt(now)
         )
-
-    def _enter_context_chain(self) -> None:
-        if not self._in_context_chain:
-            self._in_context_chain = True
-            self._next = list(self._route.context_chain)
 
     # Waiting
 
@@ -296,7 +284,7 @@ class Engine:
         """Wait for the first target that may be free, or may be asked, in time."""
         for target in targets:
             wait = None
-            match self._why_not(target, now):
+            match self._candidates.why_not(target, now):
                 case Denied.FULL:
                     wait = self._waiter.for_slot(target, reason, now=now)
                 case Denied.COOLING:
@@ -324,14 +312,13 @@ class Engine:
             self._waiting = longer
             return ()
         # A slot may come from an attempt that was told to stay away, or that broke it.
-        is_usable = self._why_not(wait.target, now) in (None, Denied.FULL)
+        is_usable = self._candidates.why_not(wait.target, now) in (None, Denied.FULL)
         keeps_slot = is_granted and is_usable
         waiter.end(wait, now, keeps_slot=keeps_slot)
         self.state, self._waiting = State.TRYING, None
-        if keeps_slot or self._why_not(wait.target, now) is None:
+        if keeps_slot or self._candidates.why_not(wait.target, now) is None:
             return self._dial(wait.target, wait.reason, now)
-        if wait.target in self._next:
-            self._next.remove(wait.target)  # it had its chance
+        self._candidates.remove(wait.target)
         if not self.attempts:
             return self._go_on(Reason.FIRST, None, now)
         return self._go_on(Reason.FAILOVER, self.attempts[-1].failure, now)
@@ -356,7 +343,7 @@ class Engine:
         commands: tuple[Command, ...] = ()
         if now >= self._hedge_at:
             self._hedge_at = inf
-            commands += self._hedge(now)
+            commands += self._beside(Reason.HEDGE, self._doubling.hedge(now), now)
         for attempt in self.attempts.live():
             if now >= attempt.soft_at and not attempt.is_slow:
                 self._fleet.slow(attempt.lease, now)
@@ -370,11 +357,9 @@ class Engine:
         if self._waiting is not None:
             return self._resume(now) if self._waiter.is_granted(self._waiting) else ()
         for attempt in self.attempts.live():
-            if self._fleet.is_given_up(attempt.target, now):
+            if self._doubling.is_given_up(attempt, now):
                 draw = self._random_for(f"{attempt.target.id}/move").random()
-                patience = self._fleet.patience(attempt.target, self._kind, now)
-                soonest_at = attempt.started_at + patience.p95_s(now)
-                at = max(now + draw * _EVACUATION_S, soonest_at)
+                at = self._doubling.leaves_at(attempt, draw, now)
                 self._move_at = min(self._move_at, at)
         return ()
 
@@ -384,79 +369,37 @@ class Engine:
         """Start the next target beside a late one, or instead of it."""
         if overlap := self._overlap(now):
             return overlap
-        if self._fleet.is_given_up(attempt.target, now):
+        if self._doubling.is_given_up(attempt, now):
             return self._move(now)
         return ()
 
     def _overlap(self, now: float) -> tuple[Command, ...]:
-        ends = [attempt.failure for attempt in self.attempts]
-        whole = self._kind.commits_whole
-        if not may_overlap(self._route, self._wish, ends, commits_whole=whole):
-            return ()
-        return self._double(Reason.OVERLAP, self._choice(now), now)
+        return self._beside(Reason.OVERLAP, self._doubling.overlap(now), now)
 
-    def _double(
+    def _beside(
         self, reason: Reason, target: Target | None, now: float
     ) -> tuple[Command, ...]:
-        """Dial beside what lives, if the budget has it; two live at most."""
-        if target is None or not self._attempts_left():
-            return ()
-        if not self._deadlines.is_worth_an_attempt(now):
-            return ()
-        if not self._fleet.budgets(self._route).extras.try_withdraw(now):
+        """Dial beside what lives; two live at most."""
+        if target is None:
             return ()
         drops: tuple[Command, ...] = ()
         live = self.attempts.live()
-        if len(live) == LIVE_MAX:
+        if len(live) == _LIVE_MAX:
             drops = self._drop(live[0], "a third attempt was needed", now)
         return (*drops, *self._dial(target, reason, now))
 
     def _move(self, now: float) -> tuple[Command, ...]:
         """Leave a target of which nothing is expected any more, for another."""
-        live = self.attempts.live()
-        if len(live) != 1 or not self._fleet.is_given_up(live[0].target, now):
-            return ()
-        if not self._attempts_left() or not self._deadlines.is_worth_an_attempt(now):
-            return ()
-        target = self._choice(now)
+        target = self._doubling.replacement(now)
         if target is None:
             return ()
-        drops = self._drop(live[0], "its target stopped answering", now)
+        drops = self._drop_all("its target stopped answering", now)
         return (*drops, *self._dial(target, Reason.FAILOVER, now))
-
-    def _hedge_due_at(self, first: Attempt, now: float) -> float:
-        """When to start a second attempt although the first is not late; or never."""
-        rules = self._route.hedge
-        assert rules is not None
-        speed = self._fleet.health(first.target, now).speed(self._kind, now)
-        usual_s = speed.quantiles.quantile(rules.quantile, now)
-        return inf if usual_s is None else now + max(rules.min_delay_s, usual_s)
-
-    def _hedge(self, now: float) -> tuple[Command, ...]:
-        """Start another target beside the first, while every one of them is well."""
-        ends = [attempt.failure for attempt in self.attempts]
-        live = self.attempts.live()
-        if len(live) != 1 or not may_hedge(
-            self._route, self._wish, ends, commits_whole=self._kind.commits_whole
-        ):
-            return ()
-        if not self._fleet.are_well(self._route, now):
-            return ()
-        domain = live[0].target.account.failure_domain
-        elsewhere = [
-            target
-            for target in self._next
-            if target.account.failure_domain != domain
-            and self._why_not(target, now) is None
-        ]
-        target = elsewhere[0] if elsewhere else self._choice(now)
-        return self._double(Reason.HEDGE, target, now)
 
     # Attempts
 
     def _dial(self, target: Target, reason: Reason, now: float) -> tuple[Command, ...]:
-        if target in self._next:
-            self._next.remove(target)
+        self._candidates.remove(target)
         lease = self._fleet.dial(
             self._route, target, reason, self._kind, ticket=self._ticket, now=now
         )
@@ -467,10 +410,9 @@ class Engine:
         number = len(self.attempts) + 1
         attempt = Attempt(number, target, reason, lease, now, soft_at=now + soft_s)
         self.attempts.append(attempt)
-        later = self._next[: self._attempts_left()]
         commit_by = self._deadlines.commit_by(
             patience,
-            later,
+            self._candidates.later(),
             lambda other: self._fleet.patience(other, self._kind, now),
             now,
         )
@@ -486,11 +428,6 @@ class Engine:
         self._fleet.opened(winner.lease, now)
         drops = self._drop_all("another attempt won", now, but=winner)
         return (*drops, Commit(winner.number))
-
-    def _attempts_left(self) -> int:
-        if self._wish.is_client_retry and self.attempts.has_despaired:
-            return 0  # its client will ask again anyway
-        return self._route.attempts.max - self.attempts.counted()
 
     def _end(self, attempt: Attempt, failure: Failure | None, now: float) -> None:
         attempt.ended_at = now
