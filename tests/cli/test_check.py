@@ -124,9 +124,11 @@ def test_a_warning_has_place_reason_remedy_and_a_name(tmp_path: Path) -> None:
     result = CliRunner(env=SECRETS).invoke(main, ["check", str(path)])
     assert result.exit_code == 0
     assert f"{path}:5:10: models.chat.targets: there is one target" in result.stdout
-    assert (
-        "Add a second one, best of another provider. [single-target]\n1 warning\n"
-        in (result.stdout)
+    assert result.stdout.endswith(
+        "Add a second one, best of another provider. [single-target]\n"
+        " 5 |   chat: {targets: [{provider: a, model: x}]}\n"
+        f"   |          {'^' * len('targets: [{provider: a, model: x}]')}\n"
+        "1 warning\n"
     )
     assert "  a  chat cannot be answered\n" in result.stdout
 

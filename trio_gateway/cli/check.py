@@ -10,12 +10,11 @@ from pathlib import Path
 import click
 
 from trio_gateway.cli import annotations, judgement
-from trio_gateway.cli.refusal import say_refusal
+from trio_gateway.cli.refusal import coloured, say, say_refusal
 from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.policy.judge import Judgement, judge
-from trio_gateway.policy.load import load
+from trio_gateway.policy.load import Loaded, load
 from trio_gateway.policy.problems import PolicyError
-from trio_gateway.policy.route import Policy
 
 
 @click.command()
@@ -55,7 +54,7 @@ def check(path: Path, *, strict: bool, form: str) -> None:
         _say_problems(error, form)
         raise SystemExit(1) from error
     found = judge(loaded, wall_now=time.time())
-    _say_judgement(path, loaded.policy, found, form)
+    _say_judgement(path, loaded, found, form)
     if strict and found.warnings:
         raise SystemExit(1)
 
@@ -70,14 +69,15 @@ def _say_problems(error: PolicyError, form: str) -> None:
         _say_annotations(annotations.of_refusal(error), form)
 
 
-def _say_judgement(path: Path, policy: Policy, found: Judgement, form: str) -> None:
+def _say_judgement(path: Path, loaded: Loaded, found: Judgement, form: str) -> None:
+    policy = loaded.policy
     if form == "json":
         head = {"valid": True, "problems": [], "revision": policy.revision}
         click.echo(json.dumps({**head, **judgement.as_json(found)}))
     elif form == "text":
         models = ", ".join(sorted(policy.routes))
         click.echo(f"{path}: valid, revision {policy.revision}; models: {models}")
-        click.echo(judgement.as_text(found))
+        say(judgement.as_text(found, loaded.sources, style=coloured))
     else:
         _say_annotations(annotations.of_judgement(found), form)
 

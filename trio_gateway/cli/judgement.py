@@ -1,16 +1,19 @@
 """What `check` says of a valid policy: for people, and for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from trio_gateway.policy.bounds import Bounds
-from trio_gateway.policy.judge import Judgement, Loss, Warned
-from trio_gateway.policy.problems import listed
+from trio_gateway.policy.judge import Judgement, Loss
+from trio_gateway.policy.problems import Source, listed
+from trio_gateway.policy.report import Excerpts, Style, headline, plain
 
 
-def as_text(judgement: Judgement) -> str:
-    """Say it in lines; the warnings last, each as `file:line:column: ...`."""
-    return "\n".join(_lines(judgement))
+def as_text(
+    judgement: Judgement, sources: Iterable[Source], *, style: Style = plain
+) -> str:
+    """Say it in lines; the warnings last, each with its line of the files."""
+    return "\n".join(_lines(judgement, Excerpts(sources, style), style))
 
 
 def as_json(judgement: Judgement) -> dict[str, object]:
@@ -27,7 +30,7 @@ def as_json(judgement: Judgement) -> dict[str, object]:
     }
 
 
-def _lines(judgement: Judgement) -> Iterator[str]:
+def _lines(judgement: Judgement, show: Excerpts, style: Style) -> Iterator[str]:
     yield "the worst that may happen to one request:"
     for slug, bounds in judgement.bounds.items():
         yield f"  {slug}"
@@ -37,7 +40,9 @@ def _lines(judgement: Judgement) -> Iterator[str]:
     for loss in judgement.losses:
         yield f"  {loss.provider:{width}}  {_loss(loss)}"
     yield from (f"not judged: {note}" for note in judgement.notes)
-    yield from (_warning(warned) for warned in judgement.warnings)
+    for warned in judgement.warnings:
+        yield f"{headline(warned.problem, style)} [{warned.lint}]"
+        yield from show.of(warned.problem)
     count = len(judgement.warnings)
     silenced = f", {judgement.silenced} silenced" if judgement.silenced else ""
     yield f"{count or 'no'} warning{'' if count == 1 else 's'}{silenced}"
@@ -64,7 +69,3 @@ def _loss(loss: Loss) -> str:
         verb = "goes" if len(loss.on_others) == 1 else "go"
         parts.append(f"{listed(loss.on_others)} {verb} on elsewhere")
     return "; ".join(parts) or "no model notices"
-
-
-def _warning(warned: Warned) -> str:
-    return f"{warned.problem} [{warned.lint}]"

@@ -19,10 +19,15 @@ _BOLD = (Part.PLACE, Part.MARK, Part.OTHER_MARK, Part.COUNT)
 
 def say_refusal(error: PolicyError) -> None:
     """Write the whole report to stderr: in colours on a terminal, plain in a pipe."""
+    say(as_text(error, style=coloured), err=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Write a coloured text: with its colours only where they are wanted."""
     is_plain = bool(os.environ.get("NO_COLOR"))
-    text = as_text(error, style=_coloured)
-    click.echo(text, err=True, color=False if is_plain else None)
+    click.echo(text, err=err, color=False if is_plain else None)
 
 
-def _coloured(part: Part, text: str) -> str:
+def coloured(part: Part, text: str) -> str:
+    """How a part of a report looks on a terminal."""
     return click.style(text, fg=_COLOURS.get(part), bold=part in _BOLD)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from trio_gateway.policy.document import Document, KeyPath, key_text
+from trio_gateway.policy.document import Document, KeyPath
 from trio_gateway.policy.problems import Problem, Source, did_you_mean, listed
 
 _COMMENT: Final = re.compile(r"#\s*trio-gateway:\s*ignore\s*=\s*([\w, -]*)")
@@ -60,15 +60,7 @@ class Finding:
 
     def at(self, document: Document) -> Problem:
         """The finding with its place."""
-        place = document.place(self.path)
-        return Problem(
-            place.file,
-            place.line,
-            place.column,
-            key_text(self.path),
-            self.reason,
-            self.remedy,
-        )
+        return document.problem(self.path, self.reason, self.remedy)
 
 
 @dataclass(frozen=True, slots=True)

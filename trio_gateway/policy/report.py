@@ -7,7 +7,7 @@ the text is to look.
 
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -17,6 +17,7 @@ from trio_gateway.policy.problems import (
     PROBLEMS_SHOWN_MAX,
     PolicyError,
     Problem,
+    Source,
     Spot,
     and_more,
 )
@@ -61,17 +62,18 @@ def as_text(error: PolicyError, *, style: Style = plain) -> str:
 
 
 def _lines(error: PolicyError, style: Style) -> Iterator[str]:
-    files = {name: _File(content) for name, content in error.sources}
+    show = Excerpts(error.sources, style)
     count = len(error.problems)
     for problem in error.problems[:PROBLEMS_SHOWN_MAX]:
-        yield _headline(problem, style)
-        yield from _excerpts(problem, files, style)
+        yield headline(problem, style)
+        yield from show.of(problem)
     for line in and_more(count):
         yield style(Part.COUNT, line)
     yield style(Part.COUNT, f"{count} problem{'' if count == 1 else 's'}")
 
 
-def _headline(problem: Problem, style: Style) -> str:
+def headline(problem: Problem, style: Style = plain) -> str:
+    """`file:line:column: key: message. remedy`."""
     message = f"{problem.message}."
     place, _, _ = str(problem).partition(f"{message} {problem.remedy}")
     return (
@@ -83,17 +85,27 @@ def _headline(problem: Problem, style: Style) -> str:
     )
 
 
-def _excerpts(
-    problem: Problem, files: Mapping[str, "_File"], style: Style
-) -> Iterator[str]:
-    """The lines of the file, or the files, that the problem is about."""
-    by_line: dict[tuple[str, int], list[_Mark]] = {}
-    for mark in _marks(problem):
-        by_line.setdefault((mark.spot.file, mark.spot.line), []).append(mark)
-    gutter = max((len(str(line)) for _, line in by_line), default=0)
-    for (file, line), marks in by_line.items():
-        if file in files:
-            yield from files[file].excerpt(line, marks, gutter, style)
+class Excerpts:
+    """The files as they were read, to show lines of.
+
+    Args:
+        sources: the files.
+        style: how a part is to look.
+    """
+
+    def __init__(self, sources: Iterable[Source], style: Style = plain) -> None:
+        self._files = {name: _File(content) for name, content in sources}
+        self._style = style
+
+    def of(self, problem: Problem) -> Iterator[str]:
+        """The lines of the file, or the files, that the problem is about."""
+        by_line: dict[tuple[str, int], list[_Mark]] = {}
+        for mark in _marks(problem):
+            by_line.setdefault((mark.spot.file, mark.spot.line), []).append(mark)
+        gutter = max((len(str(line)) for _, line in by_line), default=0)
+        for (file, line), marks in by_line.items():
+            if file in self._files:
+                yield from self._files[file].excerpt(line, marks, gutter, self._style)
 
 
 def _marks(problem: Problem) -> Iterator["_Mark"]:
