@@ -7,7 +7,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.cli.processes import POLICIES
 from trio_gateway.cli import main
+
+LLAMA = "llama-3.3-70b"
 
 
 def leaves(command: click.Command, *names: str) -> Iterator[list[str]]:
@@ -48,6 +51,13 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
         ("trio-gateway ex", "plain,explain"),
         ("trio-gateway check --str", "plain,--strict"),
         ("trio-gateway explain --mer", "plain,--mermaid"),
+        ("trio-gateway schema sc", "plain,scenario"),
+        ("trio-gateway simulate --comp", "plain,--compare"),
+        ("trio-gateway upstream --fau", "plain,--fault"),
+        ("trio-gateway keys n", "plain,new"),
+        ("trio-gateway import lite", "plain,litellm"),
+        (f"trio-gateway explain {POLICIES}/two-providers.yaml l", f"plain,{LLAMA}"),
+        (f"trio-gateway explain {POLICIES}/scenarios/README.md l", ""),
     ],
 )
 def test_commands_and_options_complete_themselves_in_a_shell(
@@ -59,4 +69,11 @@ def test_commands_and_options_complete_themselves_in_a_shell(
         "COMP_CWORD": str(words.count(" ")),
     }
     result = CliRunner(env=env).invoke(main, prog_name="trio-gateway")
-    assert result.stdout == f"{completed}\n"
+    assert result.stdout.strip() == completed
+
+
+def test_the_list_of_commands_is_not_cut_short() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    commands = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert len(commands) >= 10
+    assert all(line.endswith(".") and "..." not in line for line in commands)

@@ -17,7 +17,7 @@ from trio_gateway.policy.load import Loaded, load
 from trio_gateway.policy.problems import PolicyError
 
 
-@click.command()
+@click.command(short_help="Say whether a policy is valid, and judge it.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
 @click.option(
@@ -38,14 +38,17 @@ def check(path: Path, *, strict: bool, form: str) -> None:
     Of a valid policy it says what may happen to one request at worst, what each
     provider's loss would do, and what nobody can have meant. Such a warning ends with
     the name of its lint in brackets. A comment silences it on its line, and for all
-    that stands under the key there: # trio-gateway: ignore=NAME
+    that stands under the key there:
+
+    \b
+      chat:  # trio-gateway: ignore=single-target
 
     Exit code 1: the policy is refused; with --strict, also if there is a warning.
 
     \b
     Examples:
       trio-gateway check policies/two-providers.yaml
-      trio-gateway check --strict --json policies/
+      trio-gateway check --strict --json my-policies/
       trio-gateway check --format sarif my.yaml > policy.sarif
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
     try:

@@ -2,18 +2,22 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import click
+from click.shell_completion import CompletionItem
 
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy import explain_text
+from trio_gateway.policy.check import names
+from trio_gateway.policy.document import read_document
 from trio_gateway.policy.explain import explain as explained
 from trio_gateway.policy.given import Given, GivenError, impose, parse_given
-from trio_gateway.policy.load import load_policy
+from trio_gateway.policy.load import load_policy, read_sources
 from trio_gateway.policy.problems import PolicyError, did_you_mean, listed
 from trio_gateway.policy.route import Policy, Route
 
@@ -25,9 +29,27 @@ def _givens(_: click.Context, __: click.Parameter, text: str) -> tuple[Given, ..
         raise click.BadParameter(str(error)) from error
 
 
-@click.command()
+def _models(
+    context: click.Context, _: click.Parameter, begun: str
+) -> list[CompletionItem]:
+    """The models of the policy that was named before, valid or not."""
+    path = context.params.get("path")
+    with suppress(PolicyError, OSError):
+        files = [] if path is None else read_sources(Path(path))
+        documents = [read_document(*source)[0] for source in files]
+        known = (
+            name
+            for each in documents
+            if each is not None
+            for name in names(each, "models")
+        )
+        return [CompletionItem(name) for name in known if name.startswith(begun)]
+    return []
+
+
+@click.command(short_help="Explain what becomes of a request.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.argument("model")
+@click.argument("model", shell_complete=_models)
 @click.option(
     "--given",
     "givens",

@@ -7,7 +7,7 @@ import click
 from trio_gateway.policy.starter import STARTER
 
 
-@click.command()
+@click.command(short_help="Write a commented policy to start from.")
 @click.argument(
     "path", type=click.Path(dir_okay=False, path_type=Path), default="policy.yaml"
 )

@@ -8,14 +8,16 @@ from trio_gateway.chaos.scenarios.schema import scenario_schema
 from trio_gateway.policy.schema import policy_schema
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of policies or of scenarios.")
 @click.argument("of", type=click.Choice(["policy", "scenario"]), default="policy")
 def schema(of: str) -> None:
     """Print the JSON Schema (2020-12) of policy files, or of scenario files.
 
     Editors complete and explain keys by it. With a YAML language server, write the
     schema beside the file, and name it in the file's first line:
-    # yaml-language-server: $schema=policy.schema.json
+
+    \b
+      # yaml-language-server: $schema=policy.schema.json
 
     \b
     Examples:

@@ -36,7 +36,7 @@ from trio_gateway.policy.route import Policy
 Depth = Callable[[Scenario, Policy, int, str, OnProgress], Run]
 
 
-@click.command()
+@click.command(short_help="Play an outage, and judge a policy by it.")
 @click.argument(
     "scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
