@@ -468,17 +468,17 @@ def test_one_late_second_is_no_overload() -> None:
         assert shedder.share == 0.0
 
 
-def test_one_wake_up_in_a_hundred_may_be_late() -> None:
-    """Noted 200 times a second: two late ones are one in a hundred, three are more."""
+def test_one_wake_up_in_four_may_be_late() -> None:
+    """A loop that is not given the CPU now and then catches up by itself."""
 
     def after(late: int) -> float:
         shedder = LagShedder(0.0)
-        for tick in range(1, 601):
-            shedder.note(0.3 if tick % 200 < late else 0.0, tick * 0.005)
+        for tick in range(1, 61):
+            shedder.note(0.3 if tick % 20 < late else 0.0, tick * 0.05)
         return shedder.share
 
-    assert after(2) == 0.0
-    assert after(3) > 0.0
+    assert after(5) == 0.0
+    assert after(6) > 0.0
 
 
 def test_who_slept_through_a_whole_second_was_late_in_all_of_it() -> None:
