@@ -1,11 +1,13 @@
 """What has been tried for one exchange: the engine's own memory, and its arithmetic."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
-from trio_gateway.failover.commands import Reason
+from trio_gateway.failover.commands import Drop, Reason
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.failover.health import Lease
-from trio_gateway.policy.route import Target
+from trio_gateway.failover.fleet import Fleet
+from trio_gateway.failover.health import Kind, Lease
+from trio_gateway.policy.route import Route, Target
 
 # Ends that say nothing about whether the client can be answered.
 _SILENT = (FailureClass.NOT_PROCESSED, FailureClass.CANCELLED)
@@ -41,7 +43,68 @@ class Attempt:
 
 
 class Attempts(list[Attempt]):
-    """All attempts of an exchange, in the order in which they started."""
+    """All attempts of an exchange, in the order in which they started.
+
+    The fleet is told here of each start and of each end, once.
+    """
+
+    __slots__ = ("_fleet", "_kind", "_route", "_ticket")
+
+    def __init__(
+        self, fleet: Fleet, route: Route, kind: Kind, ticket: Hashable
+    ) -> None:
+        self._fleet = fleet
+        self._route = route
+        self._kind = kind
+        self._ticket = ticket
+
+    # What becomes of them
+
+    def begin(self, target: Target, reason: Reason, now: float) -> Attempt:
+        """Start one; only where nothing speaks against it, or a slot is kept for it."""
+        lease = self._fleet.dial(
+            self._route, target, reason, self._kind, ticket=self._ticket, now=now
+        )
+        if lease.sent.is_probe:
+            soft_s = lease.patience.p95_s(now)
+            if reason in (Reason.FIRST, Reason.FAILOVER):
+                reason = Reason.PROBE
+        else:
+            soft_s = lease.patience.soft_s(now)
+        attempt = Attempt(len(self) + 1, target, reason, lease, now, now + soft_s)
+        self.append(attempt)
+        return attempt
+
+    def slow(self, attempt: Attempt, now: float) -> None:
+        """One passed its soft limit."""
+        self._fleet.slow(attempt.lease, now)
+
+    def open(self, winner: Attempt, now: float) -> None:
+        """One reached its commit point."""
+        if now > winner.soft_at and not winner.is_slow:
+            self._fleet.slow(winner.lease, now)  # its alarm had no time to ring
+        winner.opened_at = now
+        self._fleet.opened(winner.lease, now)
+
+    def end(self, attempt: Attempt, failure: Failure | None, now: float) -> None:
+        """One is over: well (None), or with a failure."""
+        attempt.ended_at = now
+        attempt.failure = failure
+        self._fleet.ended(self._route, attempt.lease, failure, now)
+
+    def drop(self, attempt: Attempt, cause: str, now: float) -> Drop:
+        """End one that may still be running."""
+        self.end(attempt, Failure(FailureClass.CANCELLED, cause), now)
+        return Drop(attempt.number)
+
+    def drop_all(
+        self, cause: str, now: float, *, but: Attempt | None = None
+    ) -> tuple[Drop, ...]:
+        """End all that may still be running, but one."""
+        losers = [attempt for attempt in self.live() if attempt is not but]
+        return tuple(self.drop(attempt, cause, now) for attempt in losers)
+
+    # What there was
 
     def live(self) -> list[Attempt]:
         """Those that have not ended."""

@@ -27,6 +27,7 @@ class Candidates:
         "_is_client_retry",
         "_is_context_chain",
         "_route",
+        "is_alone",
         "targets",
     )
 
@@ -46,6 +47,8 @@ class Candidates:
         self._is_context_chain = False
         self.targets = targets
         """Those who were not tried yet."""
+        self.is_alone = len(targets) == 1
+        """Whether there was one only, from the beginning."""
 
     def choice(self, now: float, *, in_despair: bool = False) -> Target | None:
         """The first target that may be dialled now.

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final
 
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.policy.route import FallbackOn
 
 
 class Verdict(Enum):
@@ -74,6 +75,11 @@ _PAUSES_S: Final = {
 def meaning_of(failure: Failure) -> Meaning:
     """The row of a failure's class."""
     return MEANINGS[failure.kind]
+
+
+def moves_on(failure: Failure, fallback_on: FallbackOn) -> bool:
+    """Whether the policy wants the next target to be tried after it."""
+    return failure.kind in fallback_on.classes or failure.status in fallback_on.statuses
 
 
 def is_throttle(failure: Failure) -> bool:

@@ -26,7 +26,7 @@ failed, it was dropped, its answer ended, the client left. The fleet is informed
 start and of each end, once.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from enum import Enum
 from math import inf
 from random import Random
@@ -35,12 +35,11 @@ from typing import Final
 from trio_gateway.failover import refusal
 from trio_gateway.failover.attempts import Attempt, Attempts, MisuseError
 from trio_gateway.failover.candidates import Candidates
-from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of
+from trio_gateway.failover.classify import Verdict, meaning_of, moves_on
 from trio_gateway.failover.commands import (
     Command,
     Commit,
     Dial,
-    Drop,
     Reason,
     Refuse,
     WakeAt,
@@ -63,7 +62,7 @@ from trio_gateway.failover.health import Kind
 from trio_gateway.failover.lineup import line_up
 from trio_gateway.failover.quantile import prompt_bucket
 from trio_gateway.failover.waiting import Wait, Waiter
-from trio_gateway.policy.route import CommitMode, OnHint, Route, Target
+from trio_gateway.policy.route import CommitMode, Route, Target
 
 _LIVE_MAX: Final = 2
 
@@ -98,20 +97,17 @@ class Engine:
         ticket: Hashable,
         random_for: Callable[[str], Random],
     ) -> None:
-        self.attempts = Attempts()
+        commits_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
+        self._kind = Kind(commits_whole, prompt_bucket(wish.request_bytes))
+        self.attempts = Attempts(fleet, route, self._kind, ticket)
         self.state = State.NEW
         self._route = route
         self._fleet = fleet
         self._wish = wish
         self._ticket = ticket
         self._random_for = random_for
-        commits_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
-        self._kind = Kind(commits_whole, prompt_bucket(wish.request_bytes))
         self._deadlines: Deadlines
-        self._waiter: Waiter
         self._candidates: Candidates
-        self._doubling: Doubling
-        self._retries_max = 0
         self._waiting: Wait | None = None
         # The alarms, each at inf while it does not ring. (A soft limit's is the
         # attempt's own.)
@@ -132,7 +128,6 @@ class Engine:
         self._deadlines = Deadlines.of(
             route, wish, commits_whole=self._kind.commits_whole, now=now
         )
-        self._waiter = Waiter(fleet, route, self._deadlines, self._ticket)
         fleet.admitted(route, is_client_retry=wish.is_client_retry, now=now)
         targets = line_up(
             fleet,
@@ -141,23 +136,12 @@ class Engine:
             now=now,
             dice=lambda: self._random_for("lineup"),
         )
-        retries = route.attempts.same_target
-        self._retries_max = int(len(targets) == 1) if retries is None else retries
         self._candidates = Candidates(
             fleet,
             route,
             self.attempts,
             targets,
             is_client_retry=wish.is_client_retry,
-        )
-        self._doubling = Doubling(
-            fleet,
-            route,
-            wish,
-            self._kind,
-            self._deadlines,
-            self.attempts,
-            self._candidates,
         )
         commands = self._go_on(Reason.FIRST, None, now)
         if route.hedge is not None and self.attempts:
@@ -174,26 +158,25 @@ class Engine:
                 return self._commit(self.attempts.alive(number), now)
             case State.TRYING | State.WAITING, AttemptFailed(number, failure):
                 attempt = self.attempts.alive(number)
-                self._end(attempt, failure, now)
+                self.attempts.end(attempt, failure, now)
                 return self._with_alarm(self._after_failure(attempt, failure, now))
             case State.TRYING | State.WAITING, TimeCame():
                 return self._with_alarm(self._on_alarm(now))
             case State.TRYING | State.WAITING, Called():
                 return self._with_alarm(self._on_call(now))
             case State.COMMITTED, AnswerEnded(number, ending):
-                self._end(self.attempts.alive(number), ending, now)
+                self.attempts.end(self.attempts.alive(number), ending, now)
                 return self._over(now)
             case State.COMMITTED, Called():
                 return ()
             case State.OVER | State.NEW, _:
                 raise MisuseError(f"{event!r} cannot happen while {self.state.name}")
             case _, ClientLeft():  # the driver has cancelled everything by itself
-                self._drop_all("the client left", now)
+                self.attempts.drop_all("the client left", now)
                 return self._over(now)
             case State.TRYING | State.WAITING, CutShort():
-                drops = self._drop_all("the gateway is ending", now)
-                random = self._random_for("refusal")
-                return (*drops, *self._over(now, refusal.nothing_sent(random)))
+                drops = self.attempts.drop_all("the gateway is ending", now)
+                return (*drops, *self._over(now, refusal.nothing_sent(self._dice)))
             case _:
                 raise MisuseError(f"{event!r} cannot happen while {self.state.name}")
 
@@ -208,18 +191,20 @@ class Engine:
                 return self._dial(target, Reason.REDIAL, now)
             # Others may have taken its slot, or been told to stay away.
             is_alone = not self.attempts.live()
-            if is_alone and self._wait_for_any([target], Reason.REDIAL, now):
+            if is_alone and self._wait(
+                self._waiter.for_any([target], Reason.REDIAL, now)
+            ):
                 return ()
-        moves = self._moves_on(failure)
+        moves = moves_on(failure, self._route.fallback_on)
         verdict = meaning_of(failure).verdict
         if verdict is Verdict.CONTEXT and not moves:
             self._candidates.enter_context_chain()
         elif verdict is Verdict.STOP and not moves:
-            drops = self._drop_all("the request itself is wrong", now)
+            drops = self.attempts.drop_all("the request itself is wrong", now)
             return (*drops, *self._refuse(failure, now))
         elif live := self.attempts.live():
             return self._overlap(now) if all(each.is_slow for each in live) else ()
-        elif self._candidates.attempts_left() and self._retry(target, failure, now):
+        elif self._wait(self._waiter.for_retry(target, failure, now)):
             return ()
         elif not moves:
             return self._refuse(failure, now)
@@ -237,19 +222,12 @@ class Engine:
             return self._refuse(failure, now, out_of_time=True)
         target = candidates.choice(now)
         if target is None:
-            if self._wait_for_any(candidates.targets, reason, now):
+            if self._wait(self._waiter.for_any(candidates.targets, reason, now)):
                 return ()
             target = candidates.choice(now, in_despair=True)
         if target is None:
             return self._refuse(failure, now)
         return self._dial(target, reason, now)
-
-    def _moves_on(self, failure: Failure) -> bool:
-        fallback_on = self._route.fallback_on
-        return (
-            failure.kind in fallback_on.classes
-            or failure.status in fallback_on.statuses
-        )
 
     def _is_redial_due(self, attempt: Attempt, failure: Failure, now: float) -> bool:
         return (
@@ -260,41 +238,18 @@ class Engine:
 
     # Waiting
 
-    def _retry(self, target: Target, failure: Failure, now: float) -> bool:
-        """Wait before the same target, where the policy and the failure allow it."""
-        retries_max = self._retries_max
-        if self._route.retry.on_hint is OnHint.WAIT and is_throttle(failure):
-            retries_max = max(retries_max, 1)
-        if retries_max == 0:
-            return False
-        return self._wait(
-            self._waiter.for_backoff(
-                target,
-                failure,
-                tries=self.attempts.counted(target),
-                retries_max=retries_max,
-                random=self._random_for(f"{target.id}/{len(self.attempts)}"),
-                now=now,
-            )
+    @property
+    def _waiter(self) -> Waiter:
+        """Made when something is waited for."""
+        return Waiter(
+            self._fleet,
+            self._route,
+            self._deadlines,
+            self.attempts,
+            self._candidates,
+            self._ticket,
+            self._random_for,
         )
-
-    def _wait_for_any(
-        self, targets: Sequence[Target], reason: Reason, now: float
-    ) -> bool:
-        """Wait for the first target that may be free, or may be asked, in time."""
-        for target in targets:
-            wait = None
-            match self._candidates.why_not(target, now):
-                case Denied.FULL:
-                    wait = self._waiter.for_slot(target, reason, now=now)
-                case Denied.COOLING:
-                    draw = self._random_for(f"{target.id}/resume").random()
-                    wait = self._waiter.for_cooldown(target, reason, draw=draw, now=now)
-                case _:
-                    pass
-            if self._wait(wait):
-                return True
-        return False
 
     def _wait(self, wait: Wait | None) -> bool:
         if wait is None:
@@ -346,7 +301,7 @@ class Engine:
             commands += self._beside(Reason.HEDGE, self._doubling.hedge(now), now)
         for attempt in self.attempts.live():
             if now >= attempt.soft_at and not attempt.is_slow:
-                self._fleet.slow(attempt.lease, now)
+                self.attempts.slow(attempt, now)
                 commands += self._on_slow(attempt, now)
         if now >= self._move_at:
             self._move_at = inf
@@ -364,6 +319,19 @@ class Engine:
         return ()
 
     # Beside which?
+
+    @property
+    def _doubling(self) -> Doubling:
+        """Made when something is late."""
+        return Doubling(
+            self._fleet,
+            self._route,
+            self._wish,
+            self._kind,
+            self._deadlines,
+            self.attempts,
+            self._candidates,
+        )
 
     def _on_slow(self, attempt: Attempt, now: float) -> tuple[Command, ...]:
         """Start the next target beside a late one, or instead of it."""
@@ -385,7 +353,7 @@ class Engine:
         drops: tuple[Command, ...] = ()
         live = self.attempts.live()
         if len(live) == _LIVE_MAX:
-            drops = self._drop(live[0], "a third attempt was needed", now)
+            drops = (self.attempts.drop(live[0], "a third attempt was needed", now),)
         return (*drops, *self._dial(target, reason, now))
 
     def _move(self, now: float) -> tuple[Command, ...]:
@@ -393,59 +361,38 @@ class Engine:
         target = self._doubling.replacement(now)
         if target is None:
             return ()
-        drops = self._drop_all("its target stopped answering", now)
+        drops = self.attempts.drop_all("its target stopped answering", now)
         return (*drops, *self._dial(target, Reason.FAILOVER, now))
 
     # Attempts
 
     def _dial(self, target: Target, reason: Reason, now: float) -> tuple[Command, ...]:
         self._candidates.remove(target)
-        lease = self._fleet.dial(
-            self._route, target, reason, self._kind, ticket=self._ticket, now=now
-        )
-        if lease.sent.is_probe and reason in (Reason.FIRST, Reason.FAILOVER):
-            reason = Reason.PROBE
-        patience = lease.patience
-        soft_s = patience.p95_s(now) if lease.sent.is_probe else patience.soft_s(now)
-        number = len(self.attempts) + 1
-        attempt = Attempt(number, target, reason, lease, now, soft_at=now + soft_s)
-        self.attempts.append(attempt)
+        attempt = self.attempts.begin(target, reason, now)
         commit_by = self._deadlines.commit_by(
-            patience,
+            attempt.lease.patience,
             self._candidates.later(),
             lambda other: self._fleet.patience(other, self._kind, now),
             now,
         )
         timeouts = target.timeouts
         connect_by = min(now + timeouts.connect_s, commit_by)
-        return (Dial(number, target, reason, connect_by, commit_by, timeouts.idle_s),)
+        return (
+            Dial(
+                attempt.number,
+                target,
+                attempt.reason,
+                connect_by,
+                commit_by,
+                timeouts.idle_s,
+            ),
+        )
 
     def _commit(self, winner: Attempt, now: float) -> tuple[Command, ...]:
         self.state = State.COMMITTED
-        if now > winner.soft_at and not winner.is_slow:
-            self._fleet.slow(winner.lease, now)  # its alarm had no time to ring
-        winner.opened_at = now
-        self._fleet.opened(winner.lease, now)
-        drops = self._drop_all("another attempt won", now, but=winner)
+        self.attempts.open(winner, now)
+        drops = self.attempts.drop_all("another attempt won", now, but=winner)
         return (*drops, Commit(winner.number))
-
-    def _end(self, attempt: Attempt, failure: Failure | None, now: float) -> None:
-        attempt.ended_at = now
-        attempt.failure = failure
-        self._fleet.ended(self._route, attempt.lease, failure, now)
-
-    def _drop(self, attempt: Attempt, cause: str, now: float) -> tuple[Command, ...]:
-        self._end(attempt, Failure(FailureClass.CANCELLED, cause), now)
-        return (Drop(attempt.number),)
-
-    def _drop_all(
-        self, cause: str, now: float, *, but: Attempt | None = None
-    ) -> tuple[Command, ...]:
-        commands: tuple[Command, ...] = ()
-        for attempt in self.attempts.live():
-            if attempt is not but:
-                commands += self._drop(attempt, cause, now)
-        return commands
 
     # Is it over?
 
@@ -454,23 +401,24 @@ class Engine:
     ) -> tuple[Command, ...]:
         if self.attempts.live():
             return ()  # another attempt may still answer
-        random = self._random_for("refusal")
         if failure is None:
             outlook = self._fleet.outlook(self._route, now)
-            return self._over(now, refusal.before_any_attempt(outlook, random))
-        if meaning_of(failure).verdict in (Verdict.STOP, Verdict.CONTEXT):
-            return self._over(now, refusal.passed_on(failure))
+            return self._over(now, refusal.before_any_attempt(outlook, self._dice))
         is_late = failure.kind is FailureClass.TIMEOUT
         ended_by_deadline = is_late and now >= self._deadlines.precommit_by
         return self._over(
             now,
-            refusal.refusal_for(
+            refusal.after_attempts(
+                failure,
                 self.attempts.failures() or [failure],
                 out_of_time=out_of_time or ended_by_deadline,
                 hint_cap_s=self._route.retry.hint_cap_s,
-                random=random,
+                dice=self._dice,
             ),
         )
+
+    def _dice(self) -> Random:
+        return self._random_for("refusal")
 
     def _over(self, now: float, *commands: Refuse) -> tuple[Command, ...]:
         if self._waiting is not None:

@@ -9,17 +9,20 @@ An exchange waits for one target at a time. Each wait is left exactly once, howe
 ends, and gives back the place that it took.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
+from trio_gateway.failover.attempts import Attempts
+from trio_gateway.failover.candidates import Candidates
+from trio_gateway.failover.classify import is_throttle
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.deadlines import Deadlines
 from trio_gateway.failover.failures import Failure
-from trio_gateway.failover.fleet import LINE_CHECK_S, Fleet
+from trio_gateway.failover.fleet import LINE_CHECK_S, Denied, Fleet
 from trio_gateway.failover.retry import SameTarget
-from trio_gateway.policy.route import Route, Target
+from trio_gateway.policy.route import OnHint, Route, Target
 
 
 class Place(Enum):
@@ -47,19 +50,39 @@ class Waiter:
     fleet: Fleet
     route: Route
     deadlines: Deadlines
+    attempts: Attempts
+    candidates: Candidates
     ticket: Hashable
+    random_for: Callable[[str], Random]
 
-    def for_backoff(
-        self,
-        target: Target,
-        failure: Failure,
-        *,
-        tries: int,
-        retries_max: int,
-        random: Random,
-        now: float,
+    def for_any(
+        self, targets: Iterable[Target], reason: Reason, now: float
     ) -> Wait | None:
+        """Wait for the first target that may be free, or may be asked, in time."""
+        for target in targets:
+            wait = None
+            match self.candidates.why_not(target, now):
+                case Denied.FULL:
+                    wait = self._for_slot(target, reason, now)
+                case Denied.COOLING:
+                    wait = self._for_cooldown(target, reason, now)
+                case _:
+                    pass
+            if wait is not None:
+                return wait
+        return None
+
+    def for_retry(self, target: Target, failure: Failure, now: float) -> Wait | None:
         """Wait before the same target again; None: not worth it, or not allowed."""
+        retries_max = self.route.attempts.same_target
+        if retries_max is None:
+            retries_max = int(self.candidates.is_alone)
+        if self.route.retry.on_hint is OnHint.WAIT and is_throttle(failure):
+            retries_max = max(retries_max, 1)
+        if retries_max == 0 or not self.candidates.attempts_left():
+            return None
+        random = self.random_for(f"{target.id}/{len(self.attempts)}")
+        tries = self.attempts.counted(target)
         wait_s = SameTarget(
             rules=self.route.retry,
             retries_max=retries_max,
@@ -85,19 +108,18 @@ class Waiter:
             return None
         return wait
 
-    def for_cooldown(
-        self, target: Target, reason: Reason, *, draw: float, now: float
-    ) -> Wait | None:
+    def _for_cooldown(self, target: Target, reason: Reason, now: float) -> Wait | None:
         """Wait for the end of a throttle, if it is near and not too many do."""
         cooldown = self.fleet.health(target, now).cooldown
         if cooldown.left_s(now) > self.route.retry.hint_wait_max_s:
             return None
+        draw = self.random_for(f"{target.id}/resume").random()
         until = cooldown.resume_at(now, draw)
         if not self.deadlines.is_worth_an_attempt(until) or not cooldown.join():
             return None
         return Wait(target, reason, until, Place.COOLDOWN)
 
-    def for_slot(self, target: Target, reason: Reason, *, now: float) -> Wait | None:
+    def _for_slot(self, target: Target, reason: Reason, now: float) -> Wait | None:
         """Stand in line for a slot, if the line has room."""
         by = self._line_by
         until = self.fleet.join_line(self.route, target, self.ticket, by=by, now=now)
