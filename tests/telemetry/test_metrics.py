@@ -3,7 +3,7 @@ from random import Random
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.factories import a_route
+from tests.factories import a_policy, a_route, a_target
 from tests.telemetry.records import COMPLETED, FAILED, WON, a_record
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.cooldown import Disabled
@@ -71,6 +71,51 @@ def test_a_new_policy_brings_new_slugs(metrics: Metrics) -> None:
     metrics.observe(a_record(model="new-chat"))
     by = {"model": "new-chat", "outcome": "completed", "status": "200"}
     assert read(metrics, "exchanges_total", **by) == 1
+
+
+def test_what_a_new_policy_does_not_know_is_forgotten(metrics: Metrics) -> None:
+    steady = a_target("steady", model="demo")
+    kept = a_record(model="demo-chat", org="acme", project="tests")
+    metrics.observe(kept)
+    metrics.observe(a_record(model="made-up", org=None, project=None))
+
+    metrics.adopt(a_policy(a_route([steady], slug="demo-chat")))
+    after = metrics.render()
+    assert b"flaky/demo" not in after
+    assert b'project="support"' not in after
+    by = {"model": "demo-chat", "outcome": "completed", "status": "200"}
+    assert sample(after, "exchanges_total", by) == 1
+    by = {"target": "steady/demo", "reason": "failover", "class": "ok"}
+    assert sample(after, "attempts_total", by) == 2
+    by = {"org": "acme", "project": "tests", "outcome": "completed"}
+    assert sample(after, "org_exchanges_total", by) == 1
+    by = {"org": "", "project": "", "outcome": "completed"}
+    assert sample(after, "org_exchanges_total", by) == 1
+
+    metrics.adopt(a_policy(a_route([steady], slug="new-chat")))
+    after = metrics.render()
+    assert b"demo-chat" not in after
+    by = {"model": "unknown", "outcome": "completed", "status": "200"}
+    assert sample(after, "exchanges_total", by) == 1
+
+    metrics.observe(kept)
+    by = {"model": "unknown", "outcome": "completed", "status": "200"}
+    assert read(metrics, "exchanges_total", **by) == 2
+
+
+@pytest.mark.parametrize(
+    ("first_token_s", "bucket", "before"), [(0.05, "0.05", None), (0.06, "0.1", "0.05")]
+)
+def test_a_bucket_holds_its_upper_end(
+    metrics: Metrics, first_token_s: float, bucket: str, before: str | None
+) -> None:
+    metrics.observe(a_record(first_token_s=first_token_s))
+    by = {"model": "demo-chat"}
+    assert read(metrics, "first_token_seconds_bucket", **by, le=bucket) == 1
+    if before is not None:
+        assert read(metrics, "first_token_seconds_bucket", **by, le=before) == 0
+    assert read(metrics, "first_token_seconds_bucket", **by, le="+Inf") == 1
+    assert read(metrics, "first_token_seconds_count", **by) == 1
 
 
 def test_every_attempt_is_counted_by_its_class(metrics: Metrics) -> None:

@@ -6,17 +6,18 @@ that the policy does not know is counted as "unknown".
 """
 
 from collections.abc import Callable, Container, Iterator
-from functools import cache
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.view import FleetView
+from trio_gateway.policy.route import Policy
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
+from trio_gateway.telemetry.families import Counts, Spreads
 from trio_gateway.telemetry.fleet import FleetCollector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -44,8 +45,8 @@ EXCHANGE_BUCKETS_S: Final = (
 class Metrics:
     """What the gateway counts. All methods are for one thread.
 
-    `slugs` are the models to be counted by name: `policy.routes`, to be set anew when a
-    policy is loaded.
+    `slugs` are the models to be counted by name: `policy.routes`, until `adopt` takes
+    another policy's.
     """
 
     def __init__(
@@ -56,91 +57,73 @@ class Metrics:
     ) -> None:
         self.slugs = slugs
         self._registry = registry = CollectorRegistry()
+        self._inside = 0
+        self._streams = 0
 
-        # `labels` costs as much as counting does; `cache` holds what the registry holds
-        # anyway, so it has the same bound: the names in policies.
-        self._exchanges = cache(
-            Counter(
-                "trio_gateway_exchanges",
-                "Exchanges that ended, by the status that the client got.",
-                ["model", "outcome", "status"],
-                registry=registry,
-            ).labels
+        self._exchanges = Counts(
+            registry,
+            "trio_gateway_exchanges",
+            "Exchanges that ended, by the status that the client got.",
+            ["model", "outcome", "status"],
         )
-        self._org_exchanges = cache(
-            Counter(
-                "trio_gateway_org_exchanges",
-                "Exchanges that ended, by whose access key it was.",
-                ["org", "project", "outcome"],
-                registry=registry,
-            ).labels
+        self._org_exchanges = Counts(
+            registry,
+            "trio_gateway_org_exchanges",
+            "Exchanges that ended, by whose access key it was.",
+            ["org", "project", "outcome"],
         )
-        self._attempts = cache(
-            Counter(
-                "trio_gateway_attempts",
-                "Upstream requests that ended; class is ok or the failure's.",
-                ["target", "reason", "class"],
-                registry=registry,
-            ).labels
+        self._attempts = Counts(
+            registry,
+            "trio_gateway_attempts",
+            "Upstream requests that ended; class is ok or the failure's.",
+            ["target", "reason", "class"],
         )
-        self._cancellations = cache(
-            Counter(
-                "trio_gateway_cancellations",
-                "Exchanges whose client left, before or after the commit point.",
-                ["phase"],
-                registry=registry,
-            ).labels
+        self._cancellations = Counts(
+            registry,
+            "trio_gateway_cancellations",
+            "Exchanges whose client left, before or after the commit point.",
+            ["phase"],
         )
-        self._first_token = cache(
-            Histogram(
-                "trio_gateway_first_token_seconds",
-                "Streams: from admission to the first token, all attempts together.",
-                ["model"],
-                registry=registry,
-                buckets=FIRST_TOKEN_BUCKETS_S,
-            ).labels
+        self._first_token = Spreads(
+            registry,
+            "trio_gateway_first_token_seconds",
+            "Streams: from admission to the first token, all attempts together.",
+            ["model"],
+            FIRST_TOKEN_BUCKETS_S,
         )
-        self._target_first_token = cache(
-            Histogram(
-                "trio_gateway_target_first_token_seconds",
-                "Streams: from the winning attempt's start to its first token.",
-                ["target"],
-                registry=registry,
-                buckets=FIRST_TOKEN_BUCKETS_S,
-            ).labels
+        self._target_first_token = Spreads(
+            registry,
+            "trio_gateway_target_first_token_seconds",
+            "Streams: from the winning attempt's start to its first token.",
+            ["target"],
+            FIRST_TOKEN_BUCKETS_S,
         )
-        self._durations = cache(
-            Histogram(
-                "trio_gateway_exchange_seconds",
-                "From admission to the end of the answer.",
-                ["model", "stream"],
-                registry=registry,
-                buckets=EXCHANGE_BUCKETS_S,
-            ).labels
+        self._durations = Spreads(
+            registry,
+            "trio_gateway_exchange_seconds",
+            "From admission to the end of the answer.",
+            ["model", "stream"],
+            EXCHANGE_BUCKETS_S,
         )
-        self._in_flight = Gauge(
+        Gauge(
             "trio_gateway_in_flight", "Exchanges going on.", registry=registry
-        )
-        self._open_streams = Gauge(
+        ).set_function(lambda: self._inside)
+        Gauge(
             "trio_gateway_open_streams",
             "Streamed answers being relayed, after their commit point.",
             registry=registry,
+        ).set_function(lambda: self._streams)
+        self._extras = Counts(
+            registry,
+            "trio_gateway_extra_attempts",
+            "Attempts beside another one, by whether theirs became the answer.",
+            ["reason", "result"],
         )
-        self._extras = cache(
-            Counter(
-                "trio_gateway_extra_attempts",
-                "Attempts beside another one, by whether theirs became the answer.",
-                ["reason", "result"],
-                registry=registry,
-            ).labels
-        )
-        self._shed = cache(
-            Counter(
-                "trio_gateway_shed",
-                "Requests turned away because there was too much at once.",
-                ["reason"],
-                registry=registry,
-            ).labels
+        self._shed = Counts(
+            registry,
+            "trio_gateway_shed",
+            "Requests turned away because there was too much at once.",
+            ["reason"],
         )
         self._shed_share = Gauge(
             "trio_gateway_shed_share",
@@ -153,13 +136,11 @@ class Metrics:
             registry=registry,
             buckets=LAG_BUCKETS_S,
         )
-        self._reloads = cache(
-            Counter(
-                "trio_gateway_policy_reloads",
-                "Times that the policy's files were read again, by what came of it.",
-                ["outcome"],
-                registry=registry,
-            ).labels
+        self._reloads = Counts(
+            registry,
+            "trio_gateway_policy_reloads",
+            "Times that the policy's files were read again, by what came of it.",
+            ["outcome"],
         )
         self._refused = Gauge(
             "trio_gateway_policy_refused",
@@ -170,25 +151,46 @@ class Metrics:
         self._fleet = FleetCollector()
         registry.register(self._fleet)
 
+    def adopt(self, policy: Policy) -> None:
+        """Count by another policy's names, and forget what it has none of.
+
+        Else what was counted for models that come and go would be shown, and held, for
+        as long as the process lives.
+        """
+        self.slugs = policy.routes
+        models = {UNKNOWN_MODEL, *policy.routes}
+        for by_model in (self._exchanges, self._first_token, self._durations):
+            by_model.keep(lambda labels: labels[0] in models)
+        targets = {
+            target.id
+            for route in policy.routes.values()
+            for target in (*route.targets, *route.context_chain)
+        }
+        for by_target in (self._attempts, self._target_first_token):
+            by_target.keep(lambda labels: labels[0] in targets)
+        owners = {(key.org or "", key.project or "") for key in policy.access_keys}
+        owners.add(("", ""))  # who showed no key
+        self._org_exchanges.keep(lambda labels: labels[:2] in owners)
+
     def exchange_admitted(self) -> None:
         """Count an exchange as going on, until `exchange_ended`."""
-        self._in_flight.inc()
+        self._inside += 1
 
     def exchange_ended(self) -> None:
         """Take back one `exchange_admitted`."""
-        self._in_flight.dec()
+        self._inside -= 1
 
     def stream_opened(self) -> None:
         """Count a stream as being relayed, until `stream_closed`."""
-        self._open_streams.inc()
+        self._streams += 1
 
     def stream_closed(self) -> None:
         """Take back one `stream_opened`."""
-        self._open_streams.dec()
+        self._streams -= 1
 
     def policy_files_read(self, outcome: str, *, are_refused: bool) -> None:
         """Count a reload: "loaded", "unchanged" or "refused"."""
-        self._reloads(outcome).inc()
+        self._reloads.count(outcome)
         self._refused.set(are_refused)
 
     def loop_was_late(self, lag_s: float, *, shed_share: float) -> None:
@@ -200,21 +202,21 @@ class Metrics:
         """Count an exchange that has ended, and its attempts."""
         model = record.model if record.model in self.slugs else UNKNOWN_MODEL
         status = "none" if record.status is None else str(record.status)
-        self._exchanges(model, record.outcome, status).inc()
+        self._exchanges.count(model, record.outcome, status)
         org, project = record.org or "", record.project or ""
-        self._org_exchanges(org, project, record.outcome).inc()
+        self._org_exchanges.count(org, project, record.outcome)
         stream = "true" if record.is_stream else "false"
-        self._durations(model, stream).observe(record.duration_s)
+        self._durations.observe(record.duration_s, model, stream)
         if record.is_stream and record.first_token_s is not None:
-            self._first_token(model).observe(record.first_token_s)
+            self._first_token.observe(record.first_token_s, model)
         if record.shed is not None:
-            self._shed(record.shed).inc()
+            self._shed.count(record.shed)
         for attempt in record.attempts:
             self._observe_attempt(attempt, is_stream=record.is_stream)
         if record.outcome is Outcome.CANCELLED:
             is_committed = any(a.opened_s is not None for a in record.attempts)
             phase = "after_commit" if is_committed else "before_commit"
-            self._cancellations(phase).inc()
+            self._cancellations.count(phase)
 
     def render(self, fleet: FleetView | None = None) -> bytes:
         """Everything counted so far, and how the fleet is, as `CONTENT_TYPE`."""
@@ -223,13 +225,13 @@ class Metrics:
 
     def _observe_attempt(self, attempt: AttemptRecord, *, is_stream: bool) -> None:
         outcome = attempt.failure or "ok"
-        self._attempts(attempt.target, attempt.reason, outcome).inc()
+        self._attempts.count(attempt.target, attempt.reason, outcome)
         if attempt.reason in _BESIDE:
             result = "lost" if attempt.opened_s is None else "won"
-            self._extras(attempt.reason, result).inc()
+            self._extras.count(attempt.reason, result)
         if is_stream and attempt.opened_s is not None:
             took_s = attempt.opened_s - attempt.started_s
-            self._target_first_token(attempt.target).observe(took_s)
+            self._target_first_token.observe(took_s, attempt.target)
 
 
 _BESIDE: Final = (Reason.OVERLAP, Reason.HEDGE)

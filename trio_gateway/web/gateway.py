@@ -97,7 +97,7 @@ class Gateway:
         """
         self.policy = policy
         self.keyring = Keyring(policy.access_keys)
-        self.metrics.slugs = policy.routes
+        self.metrics.adopt(policy)
         self.relay.fleet.adopt(policy, trio.current_time())
         self.relay.deliver_calls()
 
