@@ -55,8 +55,23 @@ def test_an_admin_address_for_others_needs_a_key() -> None:
     assert f"set {ADMIN_KEY}" in said
 
 
-def test_more_workers_are_refused_and_not_ignored() -> None:
-    assert "not supported yet: --workers" in refused(*DEMO, "--workers", "2")
+@pytest.mark.parametrize("count", ["0", "-1", "65", "many"])
+def test_a_number_of_workers_that_can_be_none_is_refused(count: str) -> None:
+    assert "--workers" in refused(*DEMO, "--workers", count)
+
+
+def test_a_limit_that_cannot_be_divided_among_the_workers_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "small.yaml"
+    demo = (POLICIES / "demo.yaml").read_text()
+    url = "base_url: ${DEMO_STEADY_URL}/v1"
+    path.write_text(demo.replace(url, f"{url}\n    max_concurrency: 3"))
+    said = refused(
+        "serve", "--demo", "--policy", str(path), *ANYWHERE, "--workers", "4"
+    )
+    assert "providers.steady.max_concurrency: 3 cannot be divided among 4" in said
+    assert "serve with --workers 3" in said
 
 
 def test_a_policy_is_required() -> None:

@@ -11,9 +11,10 @@ report, and the policy that holds goes on holding. Listening addresses do not ch
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -21,7 +22,8 @@ from trio_gateway.cli.watch import Look, WatchedFiles
 from trio_gateway.policy.change import changes
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Account, Policy
-from trio_gateway.web.gateway import Gateway, PolicyNews, Refusal
+from trio_gateway.telemetry.metrics import Metrics
+from trio_gateway.web.gateway import PolicyNews, Refusal
 
 # An operator who has saved a file looks at the log about so long afterwards.
 POLL_S: Final = 1.0
@@ -34,6 +36,20 @@ Retain = Callable[[Iterable[Account]], Awaitable[None]]
 """Drops the connections to all other accounts."""
 
 _log = logging.getLogger(__name__)
+
+
+class Governed(Protocol):
+    """Whoever lives by a policy: a gateway, or all workers together."""
+
+    policy: Policy
+    news: PolicyNews
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where reloads are counted."""
+
+    def adopt(self, policy: Policy) -> None:
+        """Go on under another policy, at once."""
 
 
 @dataclass(slots=True)
@@ -49,16 +65,18 @@ class Reloader:
         on_loaded: Told after each swap.
         on_refused: Told of each refusal, once.
         on_unchanged: Told when files that were refused, or a SIGHUP, meant no change.
+        wall_clock: Seconds since 1970 UTC.
     """
 
     files: WatchedFiles
     seen: Look
     load: Callable[[], Policy]
-    gateway: Gateway
+    gateway: Governed
     retain: Retain
     on_loaded: Callable[[Policy, PolicyNews], None]
     on_refused: Callable[[Refusal], None]
     on_unchanged: Callable[[], None]
+    wall_clock: Callable[[], float] = time.time
     _is_asked: bool = False
     _wake: trio.Event = field(default_factory=trio.Event)
 
@@ -110,7 +128,7 @@ class Reloader:
         """Read everything, in a thread; looked at first, lest a change be missed."""
         self.files.scan()
         seen = self.files.look()
-        at = self.gateway.relay.wall_clock()
+        at = self.wall_clock()
         try:
             return seen, self.load()
         except PolicyError as error:
@@ -127,7 +145,7 @@ class Reloader:
         gateway.news = replace(
             news,
             number=news.number + 1,
-            loaded_at=gateway.relay.wall_clock(),
+            loaded_at=self.wall_clock(),
             changes=told,
             are_files_refused=False,
         )

@@ -289,12 +289,13 @@ async def _close(places: Sequence[_Place]) -> None:
 
 
 def _addresses(listeners: Sequence[Listener]) -> tuple[str, ...]:
-    return tuple(_address(listener) for listener in listeners)
+    return tuple(address_of(listener) for listener in listeners)
 
 
-def _address(listener: Listener) -> str:
+def address_of(listener: Listener) -> str:
+    """Where a listener is reached."""
     if isinstance(listener, trio.SSLListener):
-        return _address(listener.transport_listener)
+        return address_of(listener.transport_listener)
     if not isinstance(listener, trio.SocketListener):
         return "memory"
     host, port = listener.socket.getsockname()[:2]

@@ -159,6 +159,23 @@ def draining() -> Answer:
     return _error(503, "unavailable", "Draining", is_retry_welcome=True)
 
 
+def no_worker(workers: Mapping[str, object]) -> Answer:
+    """None of several workers serves, or none has answered in time."""
+    return _error(
+        503,
+        "unavailable",
+        "No worker is ready",
+        details=workers or None,
+        is_retry_welcome=True,
+    )
+
+
+def passed_on(status: int, body: bytes) -> Answer:
+    """What a worker has answered, as it stands."""
+    fields = (b"content-type", b"application/json"), (b"x-should-retry", b"false")
+    return Answer(status, body, fields, "a worker's own answer")
+
+
 def shed(retry_after_s: float) -> Answer:
     """There is too much at once; nothing was done with the request."""
     return _error(

@@ -200,13 +200,13 @@ class Spawner:
     """
 
     command: Sequence[str]
-    sockets: Sequence[socket.socket]
+    sockets: Sequence[trio.socket.SocketType]
     nursery: trio.Nursery
 
     async def __call__(
-        self, order: object, on_end: Callable[[Child], None] = lambda _: None
+        self, order: Callable[[], object], on_end: Callable[[Child], None]
     ) -> Child:
-        """Start one, and give it its first order.
+        """Start one, and give it its first order, made at the last moment.
 
         Raises:
             OSError: If there can be no further process, or no further file.
@@ -228,7 +228,7 @@ class Spawner:
         child = Child(
             process, Line(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
         )
-        self.nursery.start_soon(_look_after, child, order, on_end)
+        self.nursery.start_soon(_look_after, child, order(), on_end)
         return child
 
 

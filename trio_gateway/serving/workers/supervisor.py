@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 import trio
 
-from trio_gateway.serving.process import LAST_WORDS_S, Shutdown
+from trio_gateway.serving.process import Shutdown
 from trio_gateway.serving.workers.child import Worker
 from trio_gateway.serving.workers.restarts import WINDOW_S, Restarts
 from trio_gateway.telemetry.log import Field, Level
@@ -324,11 +324,6 @@ class Supervisor:
             worker.kill()
         for worker in self.workers:
             await worker.ended.wait()
-
-
-def drain_bound_s(*, notice_s: float, limit_s: float, parting_s: float) -> float:
-    """How long a worker's drain takes at most, all its steps together."""
-    return notice_s + parting_s + limit_s + LAST_WORDS_S
 
 
 async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -69,10 +69,8 @@ class Boss:
         self._line = line
         self._shutdown = shutdown
         self._drain = drain
-
-    async def ready(self) -> None:
-        """Say that clients are served."""
-        await self._line.send(Ready())
+        self.listening = trio.Event()
+        """To be set when clients are served."""
 
     async def farewell(self, words: bytes) -> None:
         """Say the last words."""
@@ -83,6 +81,7 @@ class Boss:
     ) -> None:
         """Take orders until the line ends; then drain, for nobody else would say so."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_ready)
             while (message := await self._line.receive()) is not None:
                 match message:
                     case Tell(order):
@@ -98,6 +97,10 @@ class Boss:
                         raise TypeError(f"{message!r} is no order")
             self._leave(do_others_serve=False)
             await trio.sleep_forever()
+
+    async def _say_ready(self) -> None:
+        await self.listening.wait()
+        await self._line.send(Ready())
 
     def _leave(self, *, do_others_serve: bool) -> None:
         if do_others_serve:

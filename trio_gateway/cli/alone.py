@@ -1,0 +1,73 @@
+"""One process that is all of the gateway: `serve` without `--workers`."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from trio_gateway.cli.announce import announce
+from trio_gateway.cli.house import House, drain_of, lag_noted_by
+from trio_gateway.cli.operators import ADMIN_LIMITS, host_of
+from trio_gateway.cli.policy_log import PolicyLog
+from trio_gateway.cli.reload import Reloader, Retain
+from trio_gateway.cli.source import PolicySource
+from trio_gateway.policy.route import Policy
+from trio_gateway.relay.lag import watch_lag
+from trio_gateway.serving.process import Addresses, Drain, Site, run
+from trio_gateway.upstream.pool import PooledUpstream
+from trio_gateway.web.app import create_admin_app, create_app
+from trio_gateway.web.gateway import Gateway, PolicyNews
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """It serves clients and operators, and watches the policy's files."""
+
+    house: House
+    source: PolicySource
+    policy: Policy  # the first
+
+    async def serve(self) -> int:
+        """Serve until told to end; return the exit code."""
+        options = self.house.options
+        async with PooledUpstream() as upstream:
+            news = PolicyNews(str(options.policy), loaded_at=time.time())
+            gateway = self.house.gateway(upstream, self.policy, news)
+            drain = drain_of(gateway, options)
+            reloader = self._reloader(gateway, upstream.retain, drain)
+            return await run(
+                self._sites(gateway),
+                background=[partial(watch_lag, lag_noted_by(gateway)), reloader.run],
+                drain=drain,
+                on_listening=self._announce,
+                on_hangup=reloader.hangup,
+            )
+
+    def _reloader(self, gateway: Gateway, retain: Retain, drain: Drain) -> Reloader:
+        told = PolicyLog(self.house.write, is_text=self.house.options.is_text)
+
+        def loaded(policy: Policy, news: PolicyNews) -> None:
+            drain.limit_s = policy.gateway.drain_s
+            told.loaded(policy, news)
+
+        return Reloader(
+            files=self.source.files,
+            seen=self.source.seen,
+            load=self.source.load,
+            gateway=gateway,
+            retain=retain,
+            on_loaded=loaded,
+            on_refused=told.refused,
+            on_unchanged=told.unchanged,
+        )
+
+    def _sites(self, gateway: Gateway) -> list[Site]:
+        options = self.house.options
+        sites = [Site(create_app(gateway), [options.bind], server=options.server)]
+        if options.admin is not None:
+            host = host_of(options.admin)
+            app = create_admin_app(gateway, bind_host=host, key=options.admin_key)
+            sites.append(Site(app, [options.admin], ADMIN_LIMITS, options.server))
+        return sites
+
+    def _announce(self, addresses: Addresses) -> None:
+        announce(self.house, addresses, self.policy)

@@ -1,0 +1,121 @@
+"""A worker's process: `python -m trio_gateway.cli.worker LINE SOCKET...`.
+
+The arguments are descriptors that the supervisor leaves open: its line, and the sockets
+that clients connect to. Nobody else starts it.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import trio
+
+from trio_gateway.cli.house import House, drain_of, lag_noted_by
+from trio_gateway.cli.orders import Act, Adopt, Serve
+from trio_gateway.failover.view import targets_of
+from trio_gateway.policy.share import divided
+from trio_gateway.relay.lag import watch_lag
+from trio_gateway.serving.process import Drain, Site, run
+from trio_gateway.serving.workers.line import Line
+from trio_gateway.serving.workers.worker import (
+    SIGNALS,
+    Boss,
+    OrphanError,
+    WorkerShutdown,
+    begin,
+    fail,
+    inherited,
+)
+from trio_gateway.upstream.pool import PooledUpstream
+from trio_gateway.web.app import create_admin_app, create_app
+from trio_gateway.web.gateway import Gateway
+from trio_gateway.web.targets import Action, act_on
+
+# The supervisor waits for nobody.
+_FAREWELL_S: Final = 1.0
+
+
+def main(line_fd: int, socket_fds: Sequence[int]) -> int:
+    """Be a worker until told to end; return the exit code."""
+    return trio.run(_main, line_fd, socket_fds)
+
+
+async def _main(line_fd: int, socket_fds: Sequence[int]) -> int:
+    try:
+        line, order = await begin(line_fd)
+    except OrphanError:
+        return 1
+    try:
+        assert isinstance(order, Serve), order
+        house = House(order.policy, order.options, share=order.share)
+        try:
+            return await _serve(line, order, house, socket_fds)
+        finally:
+            house.close()
+    except Exception as error:
+        await fail(line, f"{type(error).__name__}: {error}")
+        raise
+
+
+async def _serve(
+    line: Line, order: Serve, house: House, socket_fds: Sequence[int]
+) -> int:
+    shutdown = WorkerShutdown()
+    async with PooledUpstream() as upstream:
+        gateway = house.gateway(upstream, order.policy, order.news)
+        for target_id, action in order.deeds.items():
+            _act(gateway, target_id, action)
+        drain = drain_of(gateway, order.options)
+        boss = Boss(line, shutdown, drain)
+        obey = partial(_obey, gateway, upstream, house, drain)
+        code = await run(
+            [
+                Site(
+                    create_app(gateway),
+                    inherited(socket_fds),
+                    server=order.options.server,
+                )
+            ],
+            background=[
+                partial(watch_lag, lag_noted_by(gateway)),
+                partial(boss.obey, obey, create_admin_app(gateway)),
+            ],
+            drain=drain,
+            on_listening=lambda _: boss.listening.set(),
+            shutdown=shutdown,
+            signals=SIGNALS,
+        )
+        with trio.move_on_after(_FAREWELL_S):
+            await boss.farewell(house.metrics.render(gateway.view()))
+    return code
+
+
+async def _obey(
+    gateway: Gateway,
+    upstream: PooledUpstream,
+    house: House,
+    drain: Drain,
+    order: object,
+) -> None:
+    match order:
+        case Adopt(policy, news):
+            gateway.adopt(divided(policy, house.share))
+            gateway.news = news
+            drain.limit_s = policy.gateway.drain_s
+            await upstream.retain(policy.accounts.values())
+        case Act(target_id, action):
+            _act(gateway, target_id, action)
+        case _:
+            raise TypeError(f"{order!r} is no order")
+
+
+def _act(gateway: Gateway, target_id: str, action: Action) -> None:
+    target = targets_of(gateway.policy.routes.values()).get(target_id)
+    if target is not None:  # else it was in the policy a moment ago
+        act_on(gateway, target, action)
+
+
+if __name__ == "__main__":
+    fds = [int(argument) for argument in sys.argv[1:]]
+    sys.exit(main(fds[0], fds[1:]))

@@ -1,0 +1,174 @@
+"""The operators' door of several workers: one listener, one answer.
+
+Reads are asked of every worker and merged; what an operator does is done in all of
+them, and in those that start later. Who may come in, and how errors look, is as with
+one process (`app`). It does not know how workers are reached.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from trio_gateway.policy.route import Policy, Secret, Target
+from trio_gateway.telemetry.metrics import CONTENT_TYPE
+from trio_gateway.telemetry.recent import EXCHANGES_MAX
+from trio_gateway.web import answers, merged
+from trio_gateway.web.answers import RefusedError
+from trio_gateway.web.app import guard, plain_app
+from trio_gateway.web.catalog import json_response
+from trio_gateway.web.gateway import PolicyNews
+from trio_gateway.web.operators import policy_page
+from trio_gateway.web.targets import Action, action_of, body, found
+
+
+class Reply(Protocol):
+    """What a worker answered."""
+
+    @property
+    def status(self) -> int:
+        """Its HTTP status."""
+
+    @property
+    def body(self) -> bytes:
+        """Its body."""
+
+
+class Crew(Protocol):
+    """All workers of a supervisor."""
+
+    @property
+    def policy(self) -> Policy:
+        """What holds: undivided."""
+
+    @property
+    def news(self) -> PolicyNews:
+        """Where it came from."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether all is about to end."""
+
+    def standing(self) -> "Standing":
+        """How many serve."""
+
+    async def ask(self, path: str, query: bytes) -> Sequence[tuple[int, Reply]]:
+        """Ask all workers that serve; of those that answer in time, by number."""
+
+    async def counted(self) -> bytes:
+        """What all workers have counted."""
+
+    def act(self, target: Target, action: Action) -> None:
+        """Do this with a target in all workers, and in those that start later."""
+
+    def wall_clock(self) -> float:
+        """Seconds since 1970 UTC."""
+
+
+class Standing(Protocol):
+    """How the workers are."""
+
+    @property
+    def ready(self) -> int:
+        """How many serve."""
+
+    @property
+    def count(self) -> int:
+        """How many should."""
+
+    @property
+    def looping(self) -> Sequence[int]:
+        """Those that keep dying."""
+
+
+def create_crew_app(
+    crew: Crew, *, bind_host: str = "127.0.0.1", key: Secret | None = None
+) -> QuartTrio:
+    """Make the app for operators of several workers; see `create_admin_app`."""
+    app = plain_app(
+        "trio_gateway.web.crew", lambda: str(uuid.uuid4()), partial(_readiness, crew)
+    )
+    guard(app, {bind_host}, key, wall_clock=crew.wall_clock)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(await crew.counted(), content_type=CONTENT_TYPE)
+
+    @app.get("/admin/targets")
+    async def targets() -> Response:
+        return json_response(merged.targets(await _ask(crew, "/admin/targets")))
+
+    @app.get("/admin/targets/<path:target_id>")
+    async def target(target_id: str) -> Response:
+        return json_response(await _target(crew, found(crew.policy, target_id)))
+
+    @app.post("/admin/targets/<path:target_id>")
+    async def act(target_id: str) -> Response:
+        target = found(crew.policy, target_id)
+        crew.act(target, action_of(await body()))
+        return json_response(await _target(crew, target))
+
+    @app.get("/admin/policy")
+    async def policy() -> Response:
+        said = _pages(await crew.ask("/admin/policy", b"")) or []
+        page = policy_page(crew.policy, crew.news)
+        return json_response(merged.policy(page, said))
+
+    @app.get("/admin/exchanges")
+    async def exchanges() -> Response:
+        said = await _ask(crew, "/admin/exchanges", request.query_string)
+        most = int(request.args.get("limit", EXCHANGES_MAX))  # they found it good
+        return json_response(merged.exchanges(said, most))
+
+    @app.get("/admin/explain/<path:model>")
+    async def explanation(model: str) -> Response:
+        said = await _ask(crew, f"/admin/explain/{model}")
+        return json_response(merged.explanation(said))
+
+    return app
+
+
+def _readiness(crew: Crew) -> Mapping[str, object]:
+    if crew.is_draining:
+        raise RefusedError(answers.draining())
+    standing = crew.standing()
+    workers = {
+        "ready": standing.ready,
+        "of": standing.count,
+        "crash_loops": list(standing.looping),
+    }
+    if not standing.ready:
+        raise RefusedError(answers.no_worker(workers))
+    return {"status": "ready", "workers": workers}
+
+
+async def _target(crew: Crew, target: Target) -> dict[str, object]:
+    return merged.target(await _ask(crew, f"/admin/targets/{target.id}"))
+
+
+async def _ask(crew: Crew, path: str, query: bytes = b"") -> merged.Said:
+    """What all workers say.
+
+    Raises:
+        RefusedError: With the first one's answer, if all of them refuse, or with ours,
+            if there are none.
+    """
+    replies = await crew.ask(path, query)
+    if said := _pages(replies):
+        return said
+    if not replies:
+        raise RefusedError(answers.no_worker({}))
+    _, first = replies[0]
+    raise RefusedError(answers.passed_on(first.status, first.body))
+
+
+def _pages(replies: Sequence[tuple[int, Reply]]) -> list[tuple[int, dict[str, Any]]]:
+    return [
+        (index, json.loads(reply.body))
+        for index, reply in replies
+        if reply.status == 200
+    ]
