@@ -38,7 +38,7 @@ def may_overlap(
 
     `ends` are this exchange's attempts: how each failed, None while it lives.
     """
-    is_short = (wish.max_tokens or _OVERLAP_TOKENS_MAX + 1) <= _OVERLAP_TOKENS_MAX
+    is_short = 0 < (wish.max_tokens or 0) <= _OVERLAP_TOKENS_MAX
     if not route.is_overlap_on or (commits_whole and not is_short):
         return False
     return _is_affordable(route, wish, ends)
@@ -48,7 +48,7 @@ def may_hedge(
     route: Route, wish: Wish, ends: Iterable[Failure | None], *, commits_whole: bool
 ) -> bool:
     """Whether the next target may start beside one that may become late."""
-    is_short = (wish.max_tokens or _HEDGE_TOKENS_MAX + 1) <= _HEDGE_TOKENS_MAX
+    is_short = 0 < (wish.max_tokens or 0) <= _HEDGE_TOKENS_MAX
     if wish.choices > 1 or (commits_whole and not is_short):
         return False
     return _is_affordable(route, wish, ends)
