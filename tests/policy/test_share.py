@@ -7,9 +7,10 @@ import pytest
 
 from tests.factories import a_policy, a_route, a_target, an_account
 from trio_gateway.failover.budget import BURST, PANIC_MIN, RouteBudgets
+from trio_gateway.policy.divisible import undividable
 from trio_gateway.policy.load import load, load_policy
 from trio_gateway.policy.route import Policy, Queue
-from trio_gateway.policy.share import Share, divided, undividable
+from trio_gateway.policy.share import Share, divided
 
 COUNTS = (1, 2, 3, 4, 7, 16)
 

@@ -7,10 +7,10 @@ from functools import partial
 from trio_gateway.cli.house import Options
 from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.cli.watch import Look, WatchedFiles
+from trio_gateway.policy.divisible import undividable
 from trio_gateway.policy.load import load
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy
-from trio_gateway.policy.share import undividable
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,12 @@ divided beforehand, and the shares never add up to more than what was written:
 
 10 among 4 are 3, 3, 2, 2. A limit below the number of workers cannot be divided: some
 workers could never send anything there, and their clients would get errors that the
-others' do not. `undividable` says so, and such a policy is refused.
+others' do not. `divisible` says so, and such a policy is refused.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from trio_gateway.policy.document import KeyPath
-from trio_gateway.policy.judged import Judged
-from trio_gateway.policy.load import Loaded
-from trio_gateway.policy.problems import Problem
 from trio_gateway.policy.route import Account, Policy, Queue, Route, Target
 
 
@@ -79,30 +74,3 @@ def divided(policy: Policy, share: Share) -> Policy:
 
 def _account(account: Account, share: Share) -> Account:
     return replace(account, max_concurrency=share.of_or_none(account.max_concurrency))
-
-
-def undividable(loaded: Loaded, count: int) -> list[Problem]:
-    """Every limit of a policy that is smaller than the number of workers."""
-    return [
-        loaded.document.problem(
-            path,
-            f"{limit} cannot be divided among {count} workers: some of them could "
-            "never send anything",
-            f"Raise it to {count} at least, or serve with --workers {limit}.",
-        )
-        for path, limit in _limits(loaded)
-        if limit < count
-    ]
-
-
-def _limits(loaded: Loaded) -> Iterator[tuple[KeyPath, int]]:
-    policy = loaded.policy
-    yield ("gateway", "max_in_flight"), policy.gateway.max_in_flight
-    for name, account in policy.accounts.items():
-        if account.max_concurrency is not None:
-            yield ("providers", name, "max_concurrency"), account.max_concurrency
-    judged = Judged(policy, loaded.document, wall_now=0.0)
-    for route in policy.routes.values():
-        for path, target in (*judged.targets(route), *judged.chain(route)):
-            if target.max_concurrency is not None:
-                yield (*path, "max_concurrency"), target.max_concurrency
