@@ -94,6 +94,26 @@ def alarm_of(commands: tuple[Command, ...]) -> float:
     return wake.at
 
 
+# Probes
+
+
+def test_who_is_only_asked_after_others_is_probed_all_the_same() -> None:
+    """Else one that has healed would stay out as long as those before it are well."""
+    house = House(a_route("ab"))
+    House(a_route("b", same_target=0), house.fleet).fail(20, now=0.0)
+    b = house.route.targets[1]
+    assert not house.fleet.health(b, 60.0).budget.is_open
+
+    first, second = house.an_exchange(), house.an_exchange()
+    first.start(60.0)
+    second.start(60.0)
+    dial = dial_of(first.advance(AttemptFailed(1, throttled(1.0)), 60.0))
+    assert (dial.target.id, dial.reason) == ("b/m", Reason.PROBE)
+    # One at a time: the budget still protects it from all the others.
+    refuse = refusal_of(second.advance(AttemptFailed(1, throttled(1.0)), 60.0))
+    assert refuse.kind is RefusalKind.RATE_LIMITED
+
+
 # Overlap
 
 

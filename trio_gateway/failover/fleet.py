@@ -253,7 +253,11 @@ class Fleet:
             return Denied.DISABLED
         if health.cooldown.is_active(now):
             return Denied.COOLING
-        if not is_first and not health.budget.is_open and not health.is_well(now):
+        is_spent = not is_first and not health.budget.is_open
+        # A probe is one at a time as it is; and who is only asked after others would
+        # else never be seen to have healed.
+        is_probe = is_spent and health.breaker.is_probe_free(now)
+        if is_spent and not is_probe and not health.is_well(now):
             return Denied.BUDGET
         if health.breaker.is_last_resort(now):
             panic = self.budgets(route).panic
