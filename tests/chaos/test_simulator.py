@@ -2,11 +2,12 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from tests.factories import a_route, a_target
+from tests.factories import RETRY, a_route, a_target
 from trio_gateway.chaos.crowd import Crowd, Question
 from trio_gateway.chaos.history import WatchedEngine
 from trio_gateway.chaos.outline import Fails, Hangs
@@ -27,8 +28,10 @@ from trio_gateway.chaos.world import (
     World,
 )
 from trio_gateway.failover.breaker import BreakerState
-from trio_gateway.failover.commands import RefusalKind, Refuse
+from trio_gateway.failover.commands import Command, RefusalKind, Refuse
+from trio_gateway.failover.events import Event
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.policy.route import Hedge, Jitter
 from trio_gateway.relay.record import Outcome
 
 SICK = Fails(Failure(FailureClass.SERVER_ERROR, "503", 503), 0.02)
@@ -81,6 +84,29 @@ def test_the_same_seed_is_the_same_run_in_any_process() -> None:
         for hash_seed in ("1", "2")
     }
     assert digests == {a_run(STORMY).digest}
+
+
+def test_time_never_steps_back() -> None:
+    """A hedge that falls due while its exchange waits to try again is overdue then."""
+    seen_at: list[float] = []
+
+    class Timed(WatchedEngine):
+        def advance(self, event: Event, now: float) -> tuple[Command, ...]:
+            seen_at.append(now)
+            return super().advance(event, now)
+
+    patient = replace(RETRY, backoff_initial_s=4.0, jitter=Jitter.NONE)
+    hedge = Hedge(0.5, 0.01, 0.05)
+    route = a_route("ab", same_target=1, hedge=hedge, retry=patient)
+    world = World(
+        (route,),
+        (Clients("chat", 20.0),),
+        30.0,
+        {"a/m": SimulatedTarget(spells=(Spell(SICK, 10.0, share=0.2),))},
+    )
+    Simulator(world, engine=Timed).run()
+
+    assert seen_at == sorted(seen_at)
 
 
 def test_every_question_comes_to_one_end() -> None:

@@ -342,7 +342,7 @@ class Simulator:
                 case Dial():
                     self._dial(course, command)
                 case WakeAt(at):
-                    alarm_at = at
+                    alarm_at = max(at, self.now)  # what is overdue rings now
                 case Drop(number):
                     self._end_job(course.jobs[number - 1])
                 case Commit(number):
