@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from tests.factories import TIMEOUTS, a_route, a_target, with_timeouts
+from tests.factories import RETRY, TIMEOUTS, a_route, a_target, with_timeouts
 from trio_gateway.failover.commands import (
     Command,
     Commit,
@@ -29,7 +29,7 @@ from trio_gateway.failover.events import (
 )
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.policy.route import Hedge, Patience, Queue, Route
+from trio_gateway.policy.route import Hedge, Jitter, Patience, Queue, Route
 
 SICK = Failure(FailureClass.SERVER_ERROR, "500", 500)
 REFUSED_KEY = Failure(FailureClass.AUTH, "401", 401)
@@ -112,6 +112,23 @@ def test_who_is_only_asked_after_others_is_probed_all_the_same() -> None:
     # One at a time: the budget still protects it from all the others.
     refuse = refusal_of(second.advance(AttemptFailed(1, throttled(1.0)), 60.0))
     assert refuse.kind is RefusalKind.RATE_LIMITED
+
+
+# Alarms
+
+
+def test_what_was_due_for_an_attempt_is_not_due_for_the_one_after_a_wait() -> None:
+    patient = replace(RETRY, backoff_initial_s=4.0, jitter=Jitter.NONE)
+    hedge = Hedge(0.5, 0.01, 0.05)
+    house = House(a_route("ab", same_target=1, hedge=hedge, retry=patient))
+    house.answer(60, now=0.0)
+    engine = house.an_exchange()
+    assert alarm_of(engine.start(1.0)) == pytest.approx(1.1, abs=0.01)  # to hedge
+    engine.advance(AttemptFailed(1, SICK), 1.05)
+    commands = engine.advance(TimeCame(), 5.05)
+
+    assert dial_of(commands).reason is Reason.RETRY
+    assert alarm_of(commands) == 5.05 + 2.0  # its own soft limit
 
 
 # Overlap

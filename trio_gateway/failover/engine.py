@@ -256,6 +256,8 @@ class Engine:
             return False
         self.state = State.WAITING
         self._waiting = wait
+        if not self.attempts.live():
+            self._hedge_at = self._move_at = inf  # were about attempts that are over
         return True
 
     def _resume(self, now: float) -> tuple[Command, ...]:
