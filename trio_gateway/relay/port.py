@@ -6,8 +6,7 @@ Two implementations pass one conformance test: `upstream` (real connections) and
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -15,8 +14,7 @@ from trio_gateway.failover.failures import Failure
 from trio_gateway.policy.route import Account
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request to one upstream, ready to be sent."""
 
     account: Account

@@ -4,7 +4,8 @@ Whatever goes wrong on this way is an event for the engine. An attempt owns the 
 that was opened for it, and closes it unless its answer is still to be read.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import trio
 
@@ -32,8 +33,7 @@ from trio_gateway.wire.chat import ChatRequest
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Winner:
+class Winner(NamedTuple):
     """The attempt that committed, and what it has to say."""
 
     attempt: int
@@ -43,8 +43,7 @@ class Winner:
     opening: Opening
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(NamedTuple):
     """What all attempts of one exchange have in common.
 
     Args:
