@@ -10,6 +10,7 @@ from enum import Enum
 from types import NoneType
 from typing import Final
 
+from trio_gateway.wire.mould import Mould
 from trio_gateway.wire.values import values_of
 
 # What makes a message or a delta more than a frame: something for the client to read or
@@ -24,6 +25,12 @@ _SUBSTANCE: Final = (
     "function_call",
     "audio",
 )
+
+# Of these, the ones that come word by word, an event for each.
+_SPOKEN: Final = ("content", "reasoning_content", "reasoning", "refusal")
+
+# A stream whose events are all cast differently is not worth looking for moulds in.
+_MOULDS_MAX: Final = 16
 
 # OpenAI gives at most this many choices; what claims more is counting something else.
 _CHOICES_MAX: Final = 128
@@ -107,7 +114,15 @@ class AnswerReader:
         choices: how many the client asked for.
     """
 
-    __slots__ = ("_asked", "_finished", "_is_done", "_seen", "error")
+    __slots__ = (
+        "_asked",
+        "_finished",
+        "_is_done",
+        "_mould",
+        "_moulds_left",
+        "_seen",
+        "error",
+    )
 
     def __init__(self, *, choices: int) -> None:
         self.error: object = None  # what the last `ERROR` said, parsed
@@ -115,6 +130,8 @@ class AnswerReader:
         self._seen: set[int] = set()
         self._finished: set[int] = set()
         self._is_done = False
+        self._mould: Mould | None = None
+        self._moulds_left = _MOULDS_MAX
 
     @property
     def is_whole(self) -> bool:
@@ -131,6 +148,8 @@ class AnswerReader:
 
     def read(self, data: bytes, name: bytes = b"") -> Meaning:
         """Take the next event's data and its type, as `sse.Event` has them."""
+        if not name and self._mould is not None and self._mould.fits(data):
+            return Meaning.TOKEN
         if name == b"error":
             self.error = _error_event_says(data)
             return Meaning.ERROR
@@ -162,6 +181,9 @@ class AnswerReader:
                     meaning = Meaning.TOKEN
                 case worse:
                     return worse
+        if meaning is Meaning.TOKEN and self._moulds_left:
+            self._moulds_left -= 1
+            self._mould = _mould_of(data, choices[0])
         return meaning
 
     def _read_choice(self, choice: object) -> Meaning:
@@ -180,6 +202,16 @@ class AnswerReader:
             self._finished.add(index)
             return Meaning.TOKEN
         return Meaning.TOKEN if _has_substance(delta) else Meaning.NOTHING
+
+
+def _mould_of(data: bytes, choice: dict[str, object]) -> Mould | None:
+    """The mould of an event that says a word of a choice, if it is one."""
+    delta = choice.get("delta")
+    if isinstance(delta, dict):
+        for name in _SPOKEN:
+            if isinstance(delta.get(name), str) and delta[name]:
+                return Mould.of(data, name)
+    return None
 
 
 def as_events(body: bytes) -> bytes:

@@ -79,13 +79,15 @@ class EventParser:
         """
         if self._is_broken:
             raise EventTooLong
+        if not self._held and (events := self._read_at_once(data)):
+            return events
         has_cr = self._has_cr or b"\r" in data
         scan = max(0, len(self._held) - _BLOCK_END_BEGUN)
         buffer: bytes | bytearray = data
         if self._held:
             self._held += data
             buffer = self._held
-        events: list[Event] = []
+        events = []
         start = 0
         while (end := _block_end(buffer, start, scan, has_cr=has_cr)) is not None:
             if end - start > self._event_bytes_max:
@@ -95,6 +97,26 @@ class EventParser:
         if len(buffer) - start > self._event_bytes_max:
             return self._break(events)
         self._hold(buffer, start, has_cr=has_cr)
+        return events
+
+    def _read_at_once(self, data: bytes) -> list[Event] | None:
+        """Read what is nothing but whole events of one line each; None if it is not.
+
+        It nearly always is: upstreams write event by event, and end lines by LF.
+        """
+        if (
+            not data.endswith(b"\n\n")
+            or len(data) > self._event_bytes_max
+            or b"\r" in data
+        ):
+            return None
+        blocks = data[:-2].split(b"\n\n")
+        events = []
+        for block in blocks:
+            if block[:6] != b"data: " or b"\n" in block:
+                return None
+            events.append(Event(block + b"\n\n", block[6:]))
+        self._is_at_start = False
         return events
 
     def _hold(self, buffer: bytes | bytearray, start: int, *, has_cr: bool) -> None:
