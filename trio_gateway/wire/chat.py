@@ -12,7 +12,6 @@ member by member.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from json.encoder import encode_basestring_ascii
@@ -84,15 +83,11 @@ class RequestError(Exception):
         self.details = details
 
 
-class _Place(NamedTuple):
-    """Where a value stands in the body."""
-
-    start: int
-    end: int
+# Where a value stands in the body: its first byte, and the one after its last.
+_Place = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(NamedTuple):
     """What the gateway reads in a request; all else passes as it came."""
 
     model: str  # the slug
@@ -100,9 +95,12 @@ class ChatRequest:
     choices: int  # how many are asked for
     max_tokens: int | None
     size: int  # of the body as it came, in bytes
-    _raw: bytes = field(repr=False)
-    _names: tuple[str, ...] = field(repr=False)  # of its members
-    _models: tuple[_Place, ...] = field(repr=False)
+    raw: bytes
+    names: tuple[str, ...]  # of its members
+    models: tuple[_Place, ...]  # where each value of `model` stands
+
+    def __repr__(self) -> str:
+        return f"ChatRequest({self.size} bytes)"  # they are somebody's text
 
     @classmethod
     def parse(cls, raw: bytes) -> "ChatRequest":
@@ -122,9 +120,9 @@ class ChatRequest:
             choices=1 if choices is None else choices,
             max_tokens=_integer(values, "max_tokens") if limit is None else limit,
             size=len(raw),
-            _raw=raw,
-            _names=tuple(values),
-            _models=models,
+            raw=raw,
+            names=tuple(values),
+            models=models,
         )
 
     def encode(self, *, model: str, overrides: Mapping[str, object]) -> bytes:
@@ -135,35 +133,30 @@ class ChatRequest:
         Raises:
             RequestError: an override's name is there, among too many members.
         """
-        changes = {
-            name: json.dumps(value, allow_nan=False).encode("ascii")
-            for name, value in overrides.items()
-        }
-        changes["model"] = encode_basestring_ascii(model).encode("ascii")
-        body = memoryview(self._raw)
+        changes = {"model": encode_basestring_ascii(model).encode("ascii")}
+        if overrides:
+            own = {name: _json(value) for name, value in overrides.items()}
+            changes = {**own, **changes}
+        body = memoryview(self.raw)
         pieces: list[bytes | memoryview] = []
         done = 0
         for name, (start, end) in self._places(changes):
             pieces += (body[done:start], changes[name])
             done = end
-        new = changes.keys() - self._names if overrides else ()
+        new = [name for name in overrides if name not in self.names]
         if new:
-            end = _end_of_members(self._raw)
+            end = _end_of_members(self.raw)
             pieces.append(body[done:end])
-            pieces += (
-                b", %b: %b" % (json.dumps(name).encode("ascii"), value)
-                for name, value in changes.items()
-                if name in new
-            )
+            pieces += (b", %b: %b" % (_json(name), changes[name]) for name in new)
             done = end
         pieces.append(body[done:])
         return b"".join(pieces)
 
     def _places(self, changes: Mapping[str, bytes]) -> Iterable[tuple[str, _Place]]:
         """Where the values stand that are to be changed, in their order."""
-        if len(changes.keys() & self._names) == 1:
-            return [("model", place) for place in self._models]
-        members = _members(self._raw)
+        if len(changes) == 1 or len(changes.keys() & self.names) == 1:
+            return [("model", place) for place in self.models]
+        members = _members(self.raw)
         return [(name, place) for name, place, _ in members if name in changes]
 
 
@@ -201,7 +194,7 @@ def _only_model(raw: bytes) -> _Place | None:
     if b"\\" in raw and raw.rfind(_ESCAPED_LETTER) >= 0:
         return None
     value = _PLAIN_VALUE.match(raw, at + len(_MODEL))
-    return _Place(*value.span(1)) if value else None
+    return value.span(1) if value else None
 
 
 def _members(raw: bytes) -> Iterator[tuple[str, _Place, object]]:
@@ -210,7 +203,7 @@ def _members(raw: bytes) -> Iterator[tuple[str, _Place, object]]:
         for number, (member, value) in enumerate(scan(raw)):
             if number == _MEMBERS_MAX:
                 raise _unreadable(f"More than {_MEMBERS_MAX} members")
-            yield member.name, _Place(member.start, member.end), value
+            yield member.name, (member.start, member.end), value
     except UnreadableError as error:
         raise _unreadable(str(error)) from None
 
@@ -222,6 +215,10 @@ def _refuse_too_much(raw: bytes) -> None:
     signs = len(raw) - len(raw.translate(None, _SIGNS))
     if signs > _SIGNS_MAX:
         raise _unreadable(f"More than {_SIGNS_MAX} values")
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, allow_nan=False).encode("ascii")
 
 
 def _end_of_members(raw: bytes) -> int:
