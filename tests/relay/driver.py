@@ -93,6 +93,12 @@ class FakeClient:
     def received(self) -> bytes:
         return b"".join(self.pieces)
 
+    def __post_init__(self) -> None:
+        self.scope = trio.CancelScope()
+
+    def abandon(self) -> None:
+        self.scope.cancel()
+
     async def send(self, data: bytes) -> None:
         await trio.sleep(self.slow_s)
         self.pieces.append(data)
@@ -137,7 +143,8 @@ class Run:
             settled = await exchange.settle()
             if isinstance(settled, Winner):
                 status = 200
-                self.failure = await exchange.deliver(settled, self.client)
+                with trio.CancelScope() as self.client.scope:
+                    self.failure = await exchange.deliver(settled, self.client)
             else:
                 status, self.refuse = 500, settled
         finally:

@@ -10,6 +10,7 @@ from tests.relay.driver import (
     ROLE,
     FakeClient,
     Run,
+    a_body,
     a_request,
     a_run,
     a_stream,
@@ -166,6 +167,20 @@ async def test_a_client_that_stops_reading_frees_the_upstream(
     began = trio.current_time()
 
     run = await a_run(a_route("a"), client=FakeClient(slow_s=1e6), a=[a_stream()]).go()
+
+    assert trio.current_time() - began == pytest.approx(30.0)
+    assert run.record.outcome is Outcome.CANCELLED
+    assert run.record.detail == "the client stopped reading"
+    assert run.upstream.left_open == []
+
+
+async def test_who_does_not_take_a_whole_answer_is_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+    run = a_run(a_route("a"), client=FakeClient(slow_s=1e6), a=[a_body()])
+
+    await run.go(a_request(stream=False))
 
     assert trio.current_time() - began == pytest.approx(30.0)
     assert run.record.outcome is Outcome.CANCELLED

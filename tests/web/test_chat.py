@@ -239,3 +239,15 @@ async def test_streams_and_exchanges_are_counted_while_they_last(
         assert name + b" 1.0\n" in seen[0]
         assert name + b" 0.0\n" in after
     assert house.gateway.in_flight == 0
+
+
+async def test_who_stops_reading_before_a_whole_answer_is_left(
+    autojump_clock: MockClock,
+) -> None:
+    house = a_house(a=[a_body()], b=[])
+
+    visitor = await house.chat(reads_for_s=0.0)
+
+    assert not visitor.is_finished
+    assert house.record.detail == "the client stopped reading"
+    assert house.upstream.left_open == []

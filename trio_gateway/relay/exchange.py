@@ -47,7 +47,7 @@ from trio_gateway.relay.curfew import Curfew
 from trio_gateway.relay.late_nursery import LateNursery
 from trio_gateway.relay.opening import OpenAnswer, ReadyAnswer
 from trio_gateway.relay.port import Client, Upstream, WallClock
-from trio_gateway.relay.pump import Clocks, pump, send_whole
+from trio_gateway.relay.pump import STALLED, Clocks, pump
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Shed
 from trio_gateway.relay.recording import attempt_record, outcome_of
 from trio_gateway.relay.upstream_request import Asking, UpstreamRequest, Winner
@@ -115,6 +115,7 @@ class Exchange:
         "_asking",
         "_crash",
         "_engine",
+        "_has_stalled",
         "_is_attempting",
         "_next",
         "_others",
@@ -157,6 +158,7 @@ class Exchange:
         )
         self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
         self._next: UpstreamRequest | None = None  # for this exchange's own task
+        self._has_stalled = False  # the client, with a whole answer before it
         self._is_attempting = False  # this exchange's own task is busy
         self._others = LateNursery(self._note_crash)
         self._alarm: Alarm | None = None
@@ -221,7 +223,8 @@ class Exchange:
 
         A failure of class `interrupted` says that the answer broke and that the client
         has seen an error event; of class `cancelled`, that it stopped reading. Either
-        way the response must now end uncleanly.
+        way the response must now end uncleanly. Where a whole answer is not taken in
+        time, the exchange is cancelled by way of `client.abandon`.
         """
         clocks = Clocks(
             idle_s=winner.target.timeouts.idle_s,
@@ -231,7 +234,8 @@ class Exchange:
         )
         match winner.opening:
             case ReadyAnswer(body):
-                failure = await send_whole(body, client, clocks)
+                failure = None
+                await self._send_whole(body, client, clocks.taken_by())
             case OpenAnswer() as answer:
                 failure = await pump(answer, winner.body, client, clocks)
                 if failure is None:
@@ -240,6 +244,19 @@ class Exchange:
         self._engine.advance(AnswerEnded(winner.attempt, failure), trio.current_time())
         self._relay.deliver_calls()
         return failure
+
+    async def _send_whole(self, body: bytes, client: Client, by: float) -> None:
+        """Send an answer that is here in full; a client that takes none is left."""
+
+        def abandon() -> None:
+            self._has_stalled = True
+            client.abandon()
+
+        alarm = self._relay.alarms.set(by, abandon)
+        try:
+            await client.finish(body)
+        finally:
+            alarm.off()
 
     def conclude(
         self,
@@ -258,7 +275,10 @@ class Exchange:
             shed: why it was turned away, where it was.
         """
         if self._engine.state not in (State.OVER, State.NEW):
-            self._engine.advance(ClientLeft(), trio.current_time())
+            event: Event = ClientLeft()
+            if self._has_stalled and isinstance(self._settled, Winner):
+                event = AnswerEnded(self._settled.attempt, STALLED)
+            self._engine.advance(event, trio.current_time())
             self._relay.deliver_calls()
         admission = self._admission
         winner = self._engine.attempts.winner

@@ -80,6 +80,9 @@ class Client(Protocol):
         Where this is not called, the answer must end uncleanly.
         """
 
+    def abandon(self) -> None:
+        """Count it as gone, for it takes nothing: cancel the exchange. Never waits."""
+
 
 WallClock = Callable[[], float]
 """Seconds since 1970 UTC; for absolute dates and records, never for deadlines."""

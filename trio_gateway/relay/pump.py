@@ -25,6 +25,9 @@ _HEARTBEATS_EXTEND: Final = 3.0
 _LAST_WORDS_S: Final = 1.0
 
 
+STALLED: Final = Failure(FailureClass.CANCELLED, "the client stopped reading")
+
+
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """The limits after the commit point."""
@@ -33,6 +36,12 @@ class Clocks:
     client_stall_s: float
     total_by: float
     curfew: Curfew
+
+    def taken_by(self) -> float:
+        """When a client must have taken what it is sent; the total holds here too."""
+        now = trio.current_time()
+        last_s = _LAST_WORDS_S if now >= self.total_by else self.total_by - now
+        return now + min(self.client_stall_s, last_s)
 
 
 async def pump(
@@ -67,11 +76,6 @@ async def pump(
             silence_s = 0.0
 
 
-async def send_whole(body: bytes, client: Client, clocks: Clocks) -> Failure | None:
-    """Send an answer that is here in full."""
-    return await _finish(client, body, clocks)
-
-
 async def _receive(body: Body, clocks: Clocks, *, silence_s: float) -> bytes | Failure:
     left_s = _HEARTBEATS_EXTEND * clocks.idle_s - silence_s
     idle_by = trio.current_time() + min(clocks.idle_s, left_s)
@@ -88,24 +92,15 @@ async def _receive(body: Body, clocks: Clocks, *, silence_s: float) -> bytes | F
 
 
 async def _send(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
-    with trio.move_on_at(_taken_by(clocks)) as stall:
+    with trio.move_on_at(clocks.taken_by()) as stall:
         await client.send(data)
     return _stalled(stall)
 
 
 async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
-    with trio.move_on_at(_taken_by(clocks)) as stall:
+    with trio.move_on_at(clocks.taken_by()) as stall:
         await client.finish(data)
     return _stalled(stall)
-
-
-def _taken_by(clocks: Clocks) -> float:
-    """When a client must have taken what it is sent; the total holds here too."""
-    now = trio.current_time()
-    is_over = now >= clocks.total_by
-    return min(
-        now + clocks.client_stall_s, now + _LAST_WORDS_S if is_over else clocks.total_by
-    )
 
 
 async def _break(client: Client, failure: Failure, clocks: Clocks) -> Failure:
@@ -116,5 +111,5 @@ async def _break(client: Client, failure: Failure, clocks: Clocks) -> Failure:
 
 def _stalled(scope: trio.CancelScope) -> Failure | None:
     if scope.cancelled_caught:
-        return Failure(FailureClass.CANCELLED, "the client stopped reading")
+        return STALLED
     return None

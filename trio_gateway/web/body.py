@@ -12,15 +12,21 @@ from trio_gateway.web.answers import Answer, Headers
 _ANSWER_S: Final = 30.0
 
 
+def _nobody_is_there() -> None:
+    """Nothing is done for this reply yet."""
+
+
 class Reply:
     """One response. The relay's `Client` once its `head` is set.
 
-    The head goes with the first bytes; a reply that is not finished is an answer that
+    `abandon` cancels whatever is done for it; it is set by who runs that. The head goes
+    with the first bytes; a reply that is not finished is an answer that
     broke, and the server then closes without a last chunk.
     """
 
     def __init__(self, send: ASGISendCallable) -> None:
         self._send = send
+        self.abandon = _nobody_is_there
         self.head: Headers = ()  # of a 200
         self.status: int | None = None  # as sent
         self.bytes_out = 0

@@ -205,9 +205,11 @@ class _Chat:
         try:
             if self._cancels is not None:
                 self._cancels["on_departure"]()
+                self._reply.abandon = self._cancels["abandon"]
                 detail = await self._answer(exchange, route, request)
             else:
                 async with trio.open_nursery() as nursery:
+                    self._reply.abandon = nursery.cancel_scope.cancel
                     nursery.start_soon(self._watch, nursery.cancel_scope)
                     detail = await self._answer(exchange, route, request)
                     nursery.cancel_scope.cancel()

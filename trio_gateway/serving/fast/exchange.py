@@ -15,7 +15,8 @@ awaits, and it must let `trio.Cancelled` pass. `cancels["has_left"]()` says afte
 whether that was it: the end of a drain cancels too. And `cancels["refused"]()` says,
 after a disconnect in place of the body, which status the server answers to a body that
 is none or that did not come in time; None where the client left. So an app that knows
-of this needs no limit of its own for the body.
+of this needs no limit of its own for the body. `cancels["abandon"]()` counts the client
+as gone, for it takes nothing: the connection ends, and the app is cancelled.
 """
 
 from typing import Final
@@ -113,6 +114,7 @@ class Exchange:
                     "on_departure": self._cancel_on_departure,
                     "has_left": self._has_left,
                     "refused": self._refused,
+                    "abandon": self._client.departed,
                 }
             },
         }
