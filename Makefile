@@ -1,4 +1,4 @@
-# `make serve` and `make test`, and `make bench`. Each sets up .venv first, once.
+# `make serve`, `make test`, `make bench`, `make truth`. Each sets up .venv first, once.
 #
 #   make serve POLICY=my.yaml ARGS='--bind 127.0.0.1:8081'    your policy, your options
 
@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SERVE := $(if $(POLICY),--policy $(POLICY),--demo --policy policies/demo.yaml)
 
-.PHONY: install serve test bench lock clean
+.PHONY: install serve test bench truth lock clean
 
 serve: $(READY)
 	@exec $(BIN)/trio-gateway serve $(SERVE) $(ARGS)
@@ -23,6 +23,11 @@ test: $(READY)
 # What a request costs on this machine, beside a plain relay: five minutes.
 bench: $(READY)
 	@exec $(BIN)/trio-gateway bench $(ARGS)
+
+# Whether the simulator tells the truth: scenarios in virtual time and on real sockets.
+# Half an hour, of which this machine should have little else to do.
+truth: $(READY)
+	@exec $(BIN)/python -m tests.truth $(ARGS)
 
 install: $(READY)
 

@@ -30,6 +30,7 @@ from trio_gateway.policy.route import (
     AccessKey,
     CommitMode,
     Policy,
+    ProviderKind,
     Route,
     Target,
 )
@@ -287,8 +288,10 @@ def _moved(policy: Policy, hosts: dict[str, str]) -> Policy:
 
     def target(old: Target) -> Target:
         host = hosts.get(old.id, "nowhere.simulated")
+        # Azure's address is without a path: what follows depends on the deployment.
+        path = "" if old.account.kind is ProviderKind.AZURE else "/v1"
         account = replace(
-            old.account, base_url=f"http://{host}/v1", proxy=None, ca_file=None
+            old.account, base_url=f"http://{host}{path}", proxy=None, ca_file=None
         )
         return replace(old, account=account)
 

@@ -1,0 +1,1 @@
+"""Is the simulation true? The same scenarios in virtual time and on real sockets."""
