@@ -159,7 +159,7 @@ class AnswerReader:
         if not data.strip():
             return Meaning.NOTHING
         try:
-            chunk = json.loads(data.decode())
+            chunk = _values(data)
         except (ValueError, RecursionError):
             return Meaning.MALFORMED
         if not isinstance(chunk, dict):
@@ -193,7 +193,7 @@ class AnswerReader:
             self.error = error
             return Meaning.ERROR
         delta, index = choice.get("delta"), choice.get("index") or 0
-        if not isinstance(delta, dict | None) or not isinstance(index, int):
+        if not isinstance(delta, (dict, NoneType)) or not isinstance(index, int):
             return Meaning.MALFORMED
         self._seen.add(index)
         if len(self._seen) > max(self._asked, _CHOICES_MAX):
@@ -247,7 +247,11 @@ def _as_chunk_choice(choice: dict[str, object], position: int) -> dict[str, obje
 
 
 def _has_substance(message: dict[str, object] | None) -> bool:
-    return message is not None and any(message.get(name) for name in _SUBSTANCE)
+    if message is not None:
+        for name in _SUBSTANCE:  # `any` would make a generator each time
+            if message.get(name):
+                return True
+    return False
 
 
 def _error_in(answer: dict[str, object]) -> object:
