@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,9 +75,10 @@ async def serve_in_a_process(
     pace: Pace = LONG,
     drain: str = "20s",
     seen: list[SeenRequest] | None = None,
+    options: Sequence[str] = (),
 ) -> Served:
     policy = await a_policy_file(nursery, folder, pace=pace, drain=drain, seen=seen)
-    command = [*COMMAND, "--policy", str(policy), *ANYWHERE]
+    command = [*COMMAND, "--policy", str(policy), *ANYWHERE, *options]
     process = await start(nursery, command)
     said: list[dict[str, Any]] = []
     served = Served(process, "", "", said)
