@@ -94,6 +94,14 @@ def test_every_missing_secret_is_named() -> None:
         assert f"the environment variable {variable} is unset" in result.stderr
 
 
+def test_secrets_may_stay_unset_where_nothing_is_served() -> None:
+    env = dict.fromkeys(SECRETS)
+    arguments = ["check", "--strict", "--without-secrets"]
+    for path in sorted(POLICIES.glob("*.yaml")):
+        result = CliRunner(env=env).invoke(main, [*arguments, str(path)])
+        assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("arguments", [[], ["no-such-file.yaml"], ["a", "b"]])
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, ["check", *arguments])

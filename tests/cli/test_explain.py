@@ -1,6 +1,7 @@
 """`trio-gateway explain`: prose, a drawing or JSON; wrong names are 2."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -57,9 +58,14 @@ def test_what_is_not_there_is_wrong_usage(arguments: list[str], said: str) -> No
     assert said in result.stderr
 
 
-def test_a_refused_policy_is_reported_as_by_check() -> None:
-    result = CliRunner(env=dict.fromkeys(SECRETS)).invoke(
-        main, ["explain", PATH, MODEL]
-    )
+def test_a_refused_policy_is_reported_as_by_check(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("version: 1\nprovidders: {}\n")
+    result = CliRunner().invoke(main, ["explain", str(wrong), MODEL])
     assert result.exit_code == 2
-    assert "the environment variable GROQ_API_KEY is unset" in result.stderr
+    assert f"{wrong}:2:1: providders: is not a known key" in result.stderr
+
+
+def test_no_secrets_are_needed() -> None:
+    unset = CliRunner(env=dict.fromkeys(SECRETS))
+    assert unset.invoke(main, ["explain", PATH, MODEL]).stdout == explain(MODEL).stdout

@@ -1,13 +1,14 @@
 """`${NAME}` and `${file:PATH}`: what they expand to, and what is never shown."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.problems import PolicyError
-from trio_gateway.policy.references import SECRET_FILE_BYTES_MAX
+from trio_gateway.policy.references import SECRET_FILE_BYTES_MAX, Placeholders
 from trio_gateway.policy.route import Policy, Secret
 
 SECRET = "sk-very-secret"
@@ -137,3 +138,30 @@ def test_the_trace_of_a_refusal_holds_no_value(tmp_path: Path) -> None:
         assert "two words" not in str(error)
         assert SECRET not in str(error)
         error = error.__cause__ or error.__context__
+
+
+def test_who_needs_no_secrets_gets_placeholders_for_what_is_not_set(
+    tmp_path: Path,
+) -> None:
+    file = a_policy_file(tmp_path)
+    (tmp_path / "keys" / "a").unlink()
+    policy = load_policy(file, environ=Placeholders({"REGION": "eu"}))
+    account = policy.accounts["a"]
+    assert account.base_url == "https://eu.a.test/v1"
+    assert account.api_key == Secret("http://file-keys-a.placeholder")
+    assert account.proxy == Secret("http://user:password@proxy.test:3128")
+
+
+def test_placeholders_tell_secrets_apart(tmp_path: Path) -> None:
+    file = a_policy_file(tmp_path)
+    keys = "[{name: k, key: '${file:k}'}, {name: l, key: '${file:l}'}]"
+    file.write_text(re.sub(r"access_keys:\n.*\n", f"access_keys: {keys}\n", POLICY))
+    policy = load_policy(file, environ=Placeholders())
+    assert len({key.sha256 for key in policy.access_keys}) == 2
+
+
+def test_what_begins_no_reference_is_told_without_secrets_too(tmp_path: Path) -> None:
+    file = a_policy_file(tmp_path)
+    file.write_text(POLICY.replace("${REGION}.a", "${RE GION}.a"))
+    with pytest.raises(PolicyError, match="begins no reference"):
+        load_policy(file, environ=Placeholders())

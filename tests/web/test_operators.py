@@ -144,6 +144,14 @@ async def test_what_would_happen_now_is_explained_with_the_health_of_now(
     assert house.records[-1].attempts[0].target == "b/m"
 
 
+async def test_people_get_the_explanation_in_the_words_of_the_command() -> None:
+    house = house_of(a_policy(a_route("ab")))
+    visitor = await get(house, "/admin/explain/chat", b"format=text")
+    assert visitor.field("content-type") == "text/plain; charset=utf-8"
+    assert visitor.received.startswith(b"chat: its targets, in order of preference\n")
+    assert (await get(house, "/admin/explain/chat", b"format=prose")).status == 400
+
+
 async def test_an_unknown_model_cannot_be_explained() -> None:
     visitor = await get(a_house(), "/admin/explain/chta")
     assert visitor.status == 404

@@ -15,10 +15,16 @@ from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.policy.judge import Judgement, judge
 from trio_gateway.policy.load import Loaded, load
 from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.references import Placeholders
 
 
 @click.command(short_help="Say whether a policy is valid, and judge it.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--without-secrets",
+    is_flag=True,
+    help="Let secrets be that are not set, as in CI.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
 @click.option(
     "--format",
@@ -29,11 +35,11 @@ from trio_gateway.policy.problems import PolicyError
     help="For people, for programs, as GitHub annotations, or as SARIF 2.1.0.",
 )
 @click.option("--json", "form", flag_value="json", help="Short for --format json.")
-def check(path: Path, *, strict: bool, form: str) -> None:
+def check(path: Path, *, without_secrets: bool, strict: bool, form: str) -> None:
     """Say whether a policy (a file, or a folder of *.yaml) is valid, and judge it.
 
     Every problem is named with file, line, column, key and remedy. Secrets that the
-    policy refers to must be in the environment.
+    policy refers to must be in the environment, unless it is done --without-secrets.
 
     Of a valid policy it says what may happen to one request at worst, what each
     provider's loss would do, and what nobody can have meant. Such a warning ends with
@@ -48,11 +54,13 @@ def check(path: Path, *, strict: bool, form: str) -> None:
     \b
     Examples:
       trio-gateway check policies/two-providers.yaml
-      trio-gateway check --strict --json my-policies/
+      trio-gateway check --strict --without-secrets my.yaml
+      trio-gateway check --json my-policies/
       trio-gateway check --format sarif my.yaml > policy.sarif
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
+    environ = Placeholders(os.environ) if without_secrets else os.environ
     try:
-        loaded = load(path, environ=os.environ, why_not_trusted=why_not_trusted)
+        loaded = load(path, environ=environ, why_not_trusted=why_not_trusted)
     except PolicyError as error:
         _say_problems(error, form)
         raise SystemExit(1) from error

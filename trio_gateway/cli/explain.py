@@ -10,7 +10,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from trio_gateway.cli.refusal import say_refusal
-from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy import explain_text
 from trio_gateway.policy.check import names
@@ -19,6 +18,7 @@ from trio_gateway.policy.explain import explain as explained
 from trio_gateway.policy.given import Given, GivenError, impose, parse_given
 from trio_gateway.policy.load import load_policy, read_sources
 from trio_gateway.policy.problems import PolicyError, did_you_mean, listed
+from trio_gateway.policy.references import Placeholders
 from trio_gateway.policy.route import Policy, Route
 
 
@@ -74,9 +74,9 @@ def explain(
     gateway itself would do it: if every attempt stays silent, and if every attempt
     fails at once. Waits are told as long as they can be.
 
-    With --given, health is made up: what if that provider was down, or throttled us?
-    A running gateway answers the same for its present health, on its admin address:
-    /admin/explain/MODEL
+    Nothing is sent, and no secrets are needed. With --given, health is made up: what if
+    that provider was down, or throttled us? A running gateway answers the same for its
+    present health, on its admin address: /admin/explain/MODEL?format=text
 
     \b
     Examples:
@@ -88,7 +88,7 @@ def explain(
     if is_drawn and is_json:
         raise click.UsageError("--mermaid and --json are two different forms")
     try:
-        policy = load_policy(path, environ=os.environ, why_not_trusted=why_not_trusted)
+        policy = load_policy(path, environ=Placeholders(os.environ))
     except PolicyError as error:
         say_refusal(error)
         raise SystemExit(2) from error

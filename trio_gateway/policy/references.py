@@ -32,6 +32,31 @@ _LITERAL_PASSWORD: Final = re.compile(r"//[^/@]*:(?!\$\{)[^/@]+@")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+class Placeholders(Mapping[str, str]):
+    """Variables for who needs no secrets: what is not set stands for a made-up text.
+
+    A placeholder can be a key as well as an address, or a `part` of one that does not
+    begin it. With these, `expand` reads no file: its name gets a placeholder, too.
+    """
+
+    def __init__(self, known: Mapping[str, str] | None = None) -> None:
+        self._known = known or {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._known.get(name) or f"http://{self.part(name)}.placeholder"
+
+    def part(self, name: str) -> str:
+        """What stands for a name inside of a longer text."""
+        word = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        return self._known.get(name) or word or "nameless"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
 def expand(
     document: Document, environ: Mapping[str, str]
 ) -> tuple[Document, list[Problem]]:
@@ -100,13 +125,17 @@ class _Expansion:
             if match[0] == "$${":
                 return "${"
             name = match[1] or ""
-            if name.startswith("file:"):
-                return self._file(name.removeprefix("file:"), path)
-            if not _NAME.fullmatch(name):
+            is_file = name.startswith("file:")
+            if not is_file and not _NAME.fullmatch(name):
                 message = "holds a ${ that begins no reference"
                 remedy = "Write ${NAME} or ${file:PATH}; $${ stands for a plain ${."
                 self._complain(path, message, remedy)
-            elif not self.environ.get(name):
+                return ""
+            if isinstance(self.environ, Placeholders) and match.start() > 0:
+                return self.environ.part(name)
+            if is_file:
+                return self._file(name.removeprefix("file:"), path)
+            if not self.environ.get(name):
                 unset[name] = None
             return self.environ.get(name, "")
 
@@ -119,6 +148,8 @@ class _Expansion:
         return expanded if len(self.problems) == before else text
 
     def _file(self, name: str, path: KeyPath) -> str:
+        if isinstance(self.environ, Placeholders):
+            return self.environ[f"file:{name}"]
         file = self._folder(path) / name
         why_not = None
         try:

@@ -12,7 +12,7 @@ import trio
 from quart import Blueprint, Response, request
 
 from trio_gateway.policy.explain import explain
-from trio_gateway.policy.explain_text import as_json
+from trio_gateway.policy.explain_text import as_json, as_text
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.record import ExchangeRecord, Outcome
 from trio_gateway.telemetry.log import exchange_fields, iso
@@ -23,6 +23,7 @@ from trio_gateway.web.catalog import json_response, query_number
 from trio_gateway.web.gateway import Gateway, PolicyNews, Refusal
 
 _FILTERS = ("model", "outcome", "limit")
+_FORMS = ("json", "text")
 
 
 def operators_pages(gateway: Gateway) -> Blueprint:
@@ -45,8 +46,14 @@ def operators_pages(gateway: Gateway) -> Blueprint:
         if route is None:
             near = get_close_matches(answers.shortened(model), gateway.policy.routes)
             raise RefusedError(answers.unknown_model(model, near))
-        now = trio.current_time()
-        return json_response(as_json(explain(route, gateway.relay.fleet, now)))
+        form = request.args.get("format", "json")
+        if form not in _FORMS:
+            why = f"must be one of {', '.join(_FORMS)}"
+            raise RefusedError(answers.bad_request({"format": why}))
+        told = explain(route, gateway.relay.fleet, trio.current_time())
+        if form == "text":
+            return Response(as_text(told) + "\n", mimetype="text/plain")
+        return json_response(as_json(told))
 
     return views
 

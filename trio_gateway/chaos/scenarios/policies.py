@@ -6,7 +6,7 @@ sweep tries several values.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,24 +14,11 @@ from trio_gateway.policy.document import Document, KeyPath, read_document
 from trio_gateway.policy.load import policy_from, read_sources
 from trio_gateway.policy.merge import merge
 from trio_gateway.policy.problems import PolicyError, Problem
+from trio_gateway.policy.references import Placeholders
 from trio_gateway.policy.route import Policy
 
 _REVISION_CHARS: Final = 12
-_FILE_REFERENCE: Final = re.compile(r"(?<!\$)\$\{file:[^{}]*\}")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-
-
-class Placeholders(Mapping[str, str]):
-    """Every name has a value: one that can be a key as well as an address."""
-
-    def __getitem__(self, name: str) -> str:
-        return f"http://{name.lower().replace('_', '-')}.simulated"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 def read_policy_document(source: Path | Document) -> Document:
@@ -65,26 +52,9 @@ def make_policy(document: Document) -> Policy:
         PolicyError: everything that is wrong with it.
     """
     revision = hashlib.sha256(repr(document.value).encode()).hexdigest()
-    value = _without_files(document.value)
-    assert isinstance(value, Mapping)
     return policy_from(
-        Document(value, document.places, document.sources),
-        environ=Placeholders(),
-        revision=revision[:_REVISION_CHARS],
+        document, environ=Placeholders(), revision=revision[:_REVISION_CHARS]
     )
-
-
-def _without_files(value: object) -> object:
-    """A secret's file need not exist here."""
-    match value:
-        case dict():
-            return {key: _without_files(inner) for key, inner in value.items()}
-        case list():
-            return [_without_files(inner) for inner in value]
-        case str():
-            return _FILE_REFERENCE.sub("${FILE}", value)
-        case _:
-            return value
 
 
 def changed(document: Document, key: str, written: str) -> Document:
