@@ -243,7 +243,7 @@ class FleetMachine(RuleBasedStateMachine):
             assert len(health.waiting) == sum(a.opened_at is None for a in here)
             assert health.cooldown.waiters >= 0
         for route in ROUTES.values():
-            ours = [live for live in self.live if live.engine._route is route]
+            ours = [live for live in self.live if live.engine._case.route is route]
             budgets = self.fleet.budgets(route)
             assert budgets.in_flight == len(ours)
             panicking = [

@@ -112,7 +112,7 @@ def run(world: World, *, seed: str = "1", is_watched: bool = True) -> Seen:
     def keep(engine: Engine, outcome: Outcome) -> None:
         exchange = len(outcomes)
         outcomes.append(outcome)
-        limit_s = engine._route.timeouts.total_s
+        limit_s = engine._case.route.timeouts.total_s
         began_at.append(engine.deadlines.total_by - limit_s)
         ended_at.append(simulator.now)
         if isinstance(engine, WatchedEngine):

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Final
 
 from trio_gateway.failover.commands import Drop, Reason
 from trio_gateway.failover.failures import Failure, FailureClass
@@ -11,6 +12,7 @@ from trio_gateway.policy.route import Route, Target
 
 # Ends that say nothing about whether the client can be answered.
 _SILENT = (FailureClass.NOT_PROCESSED, FailureClass.CANCELLED)
+_REDIAL: Final = Reason.REDIAL  # found more quickly than the member, in Python 3.11
 
 
 class MisuseError(Exception):
@@ -41,6 +43,11 @@ class Attempt:
         """Whether it passed its soft limit."""
         return self.lease.sent.is_slow
 
+    @property
+    def is_punctual(self) -> bool:
+        """Whether it lives, and may yet pass its soft limit."""
+        return self.ended_at is None and not self.lease.sent.is_slow
+
 
 class Attempts(list[Attempt]):
     """All attempts of an exchange, in the order in which they started.
@@ -48,7 +55,7 @@ class Attempts(list[Attempt]):
     The fleet is told here of each start and of each end, once.
     """
 
-    __slots__ = ("_fleet", "_kind", "_route", "_ticket")
+    __slots__ = ("_fleet", "_kind", "_redials", "_route", "_ticket")
 
     def __init__(
         self, fleet: Fleet, route: Route, kind: Kind, ticket: Hashable
@@ -57,6 +64,7 @@ class Attempts(list[Attempt]):
         self._route = route
         self._kind = kind
         self._ticket = ticket
+        self._redials = 0
 
     # What becomes of them
 
@@ -73,6 +81,8 @@ class Attempts(list[Attempt]):
             soft_s = lease.patience.soft_s(now)
         attempt = Attempt(len(self) + 1, target, reason, lease, now, now + soft_s)
         self.append(attempt)
+        if reason is _REDIAL:
+            self._redials += 1
         return attempt
 
     def slow(self, attempt: Attempt, now: float) -> None:
@@ -119,7 +129,7 @@ class Attempts(list[Attempt]):
         if not 1 <= number <= len(self):
             raise MisuseError(f"there is no attempt {number}")
         attempt = self[number - 1]
-        if not attempt.is_alive:
+        if attempt.ended_at is not None:
             raise MisuseError(f"attempt {number} has ended")
         return attempt
 
@@ -136,13 +146,16 @@ class Attempts(list[Attempt]):
         """Whether a target was tried that was known not to work."""
         return any(attempt.lease.is_panic for attempt in self)
 
-    def counted(self, target: Target | None = None) -> int:
-        """How many there were, in all or at one target; redials do not count."""
-        number = 0
-        for attempt in self:
-            if attempt.reason is not Reason.REDIAL:
-                number += target is None or attempt.target is target
-        return number
+    def counted(self) -> int:
+        """How many there were; redials do not count."""
+        return len(self) - self._redials
+
+    def counted_at(self, target: Target) -> int:
+        """How many of them were at one target."""
+        return sum(
+            attempt.target is target and attempt.reason is not _REDIAL
+            for attempt in self
+        )
 
     def failures(self) -> list[Failure]:
         """Why they failed; not those that we dropped or sent again."""

@@ -53,7 +53,8 @@ class DestinationBudget:
 
     def succeeded(self) -> None:
         """An attempt there reached its commit point."""
-        self.tokens = min(TOKENS_MAX, self.tokens + SUCCESS_GAIN)
+        if self.tokens < TOKENS_MAX:
+            self.tokens = min(TOKENS_MAX, self.tokens + SUCCESS_GAIN)
 
     def failed(self, *, is_overload: bool) -> None:
         """An attempt there failed by the target's fault.
@@ -117,6 +118,9 @@ class RatioBudget:
 
     def deposit(self, now: float) -> None:
         """A client's request came; not one that the client itself tries again."""
+        if self._balance >= self._most:
+            self._last_at = now  # a full one, as nearly always, gets no fuller
+            return
         self._accrue(now)
         self._balance = min(self._most, self._balance + 1.0)
 
@@ -181,12 +185,14 @@ class PanicBudget:
 
     def note_in_flight(self, n: int, now: float) -> None:
         """So many exchanges are in flight."""
-        self._turn(now)
-        self._peak = max(self._peak, n)
+        if now // PEAK_HALF_S != self._half:
+            self._turn(now)
+        if n > self._peak:
+            self._peak = n
 
     def _turn(self, now: float) -> None:
         """Begin another half, keeping the peak of the one right before it."""
-        half = floor(now / PEAK_HALF_S)
+        half = int(now // PEAK_HALF_S)
         if half == self._half:
             return
         self._earlier_peak = self._peak if half == self._half + 1 else 0

@@ -58,6 +58,8 @@ class Candidates:
         """
         is_spared = not in_despair or self._attempts.has_despaired
         for target in self.targets:
+            if self._fleet.is_free(target, now):
+                return target
             is_last_resort = self._fleet.is_last_resort(target, now)
             if is_spared and is_last_resort:
                 continue
@@ -81,7 +83,7 @@ class Candidates:
 
     def later(self) -> list[Target]:
         """Those who can still have a turn."""
-        return self.targets[: self.attempts_left()]
+        return self.targets[: self.attempts_left()] if self.targets else []
 
     def remove(self, target: Target) -> None:
         """It had its chance."""

@@ -216,6 +216,8 @@ class AuthWatch:
 
     def succeeded(self, key: str) -> None:
         """This credential was accepted."""
+        if key in self._worked and not self._refused_at:
+            return  # as is known
         self.keys.add(key)
         self._worked.add(key)
         self._refused_at.pop(key, None)

@@ -33,8 +33,8 @@ from random import Random
 from typing import Final
 
 from trio_gateway.failover import refusal
-from trio_gateway.failover.attempts import Attempt, Attempts, MisuseError
-from trio_gateway.failover.candidates import Candidates
+from trio_gateway.failover.attempts import Attempt, MisuseError
+from trio_gateway.failover.case import Case
 from trio_gateway.failover.classify import Verdict, meaning_of, moves_on
 from trio_gateway.failover.commands import (
     Command,
@@ -56,13 +56,10 @@ from trio_gateway.failover.events import (
     Opened,
     TimeCame,
 )
-from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.failures import Failure
 from trio_gateway.failover.fleet import Denied, Fleet
-from trio_gateway.failover.health import Kind
-from trio_gateway.failover.lineup import line_up
-from trio_gateway.failover.quantile import prompt_bucket
 from trio_gateway.failover.waiting import Wait, Waiter
-from trio_gateway.policy.route import CommitMode, Route, Target
+from trio_gateway.policy.route import Route, Target
 
 _LIVE_MAX: Final = 2
 
@@ -75,6 +72,16 @@ class State(Enum):
     WAITING = "waiting"
     COMMITTED = "committed"
     OVER = "over"
+
+
+# Python 3.11 takes ten times as long to find a member of an enumeration as to find a
+# name, and every request asks for these.
+_NEW: Final = State.NEW
+_TRYING: Final = State.TRYING
+_WAITING: Final = State.WAITING
+_COMMITTED: Final = State.COMMITTED
+_OVER: Final = State.OVER
+_FIRST: Final = Reason.FIRST
 
 
 class Engine:
@@ -97,17 +104,9 @@ class Engine:
         ticket: Hashable,
         random_for: Callable[[str], Random],
     ) -> None:
-        commits_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
-        self._kind = Kind(commits_whole, prompt_bucket(wish.request_bytes))
-        self.attempts = Attempts(fleet, route, self._kind, ticket)
-        self.state = State.NEW
-        self._route = route
-        self._fleet = fleet
-        self._wish = wish
-        self._ticket = ticket
-        self._random_for = random_for
-        self._deadlines: Deadlines
-        self._candidates: Candidates
+        self._case = case = Case(route, fleet, wish, ticket, random_for)
+        self.attempts = case.attempts
+        self.state = _NEW
         self._waiting: Wait | None = None
         # The alarms, each at inf while it does not ring. (A soft limit's is the
         # attempt's own.)
@@ -117,35 +116,18 @@ class Engine:
     @property
     def deadlines(self) -> Deadlines:
         """The instants that bound this exchange; known once it has started."""
-        return self._deadlines
+        return self._case.deadlines
 
     def start(self, now: float) -> tuple[Command, ...]:
         """Admit the exchange; say what to do first."""
-        if self.state is not State.NEW:
+        if self.state is not _NEW:
             raise MisuseError("an engine starts once")
-        route, fleet, wish = self._route, self._fleet, self._wish
-        self.state = State.TRYING
-        self._deadlines = Deadlines.of(
-            route, wish, commits_whole=self._kind.commits_whole, now=now
-        )
-        fleet.admitted(route, is_client_retry=wish.is_client_retry, now=now)
-        targets = line_up(
-            fleet,
-            route,
-            by=self._deadlines.precommit_by,
-            now=now,
-            dice=lambda: self._random_for("lineup"),
-        )
-        self._candidates = Candidates(
-            fleet,
-            route,
-            self.attempts,
-            targets,
-            is_client_retry=wish.is_client_retry,
-        )
-        commands = self._go_on(Reason.FIRST, None, now)
-        if route.hedge is not None and self.attempts:
-            self._hedge_at = self._doubling.hedge_due_at(self.attempts[0], now)
+        self.state = _TRYING
+        case = self._case
+        case.admit(now)
+        commands = self._go_on(_FIRST, None, now)
+        if case.route.hedge is not None and self.attempts:
+            self._hedge_at = Doubling(case).hedge_due_at(self.attempts[0], now)
         return self._with_alarm(commands)
 
     def advance(self, event: Event, now: float) -> tuple[Command, ...]:
@@ -153,32 +135,49 @@ class Engine:
 
         Without a `Dial`, `Commit` or `Refuse` it means: go on with what is running.
         """
-        match self.state, event:
-            case State.TRYING | State.WAITING, Opened(number):
-                return self._commit(self.attempts.alive(number), now)
-            case State.TRYING | State.WAITING, AttemptFailed(number, failure):
+        if self.state is _COMMITTED:
+            return self._after_commit(event, now)
+        if self.state is not _TRYING and self.state is not _WAITING:
+            raise self._misuse(event)
+        match event:
+            case Opened():
+                return self._commit(self.attempts.alive(event.attempt), now)
+            case AttemptFailed(number, failure):
                 attempt = self.attempts.alive(number)
                 self.attempts.end(attempt, failure, now)
                 return self._with_alarm(self._after_failure(attempt, failure, now))
-            case State.TRYING | State.WAITING, TimeCame():
+            case TimeCame():
                 return self._with_alarm(self._on_alarm(now))
-            case State.TRYING | State.WAITING, Called():
+            case Called():
                 return self._with_alarm(self._on_call(now))
-            case State.COMMITTED, AnswerEnded(number, ending):
-                self.attempts.end(self.attempts.alive(number), ending, now)
-                return self._over(now)
-            case State.COMMITTED, Called():
-                return ()
-            case State.OVER | State.NEW, _:
-                raise MisuseError(f"{event!r} cannot happen while {self.state.name}")
-            case _, ClientLeft():  # the driver has cancelled everything by itself
-                self.attempts.drop_all("the client left", now)
-                return self._over(now)
-            case State.TRYING | State.WAITING, CutShort():
+            case ClientLeft():
+                return self._left(now)
+            case CutShort():
                 drops = self.attempts.drop_all("the gateway is ending", now)
-                return (*drops, *self._over(now, refusal.nothing_sent(self._dice)))
+                return (*drops, *self._over(now, refusal.nothing_sent(self._case)))
+            case AnswerEnded():
+                raise self._misuse(event)
+
+    def _after_commit(self, event: Event, now: float) -> tuple[Command, ...]:
+        """There is one winner for ever: nothing is left to decide."""
+        match event:
+            case AnswerEnded():
+                winner = self.attempts.alive(event.attempt)
+                self.attempts.end(winner, event.failure, now)
+                return self._over(now)
+            case ClientLeft():
+                return self._left(now)
+            case Called():
+                return ()
             case _:
-                raise MisuseError(f"{event!r} cannot happen while {self.state.name}")
+                raise self._misuse(event)
+
+    def _left(self, now: float) -> tuple[Command, ...]:
+        self.attempts.drop_all("the client left", now)  # as the driver has done
+        return self._over(now)
+
+    def _misuse(self, event: Event) -> MisuseError:
+        return MisuseError(f"{event!r} cannot happen while {self.state.name}")
 
     # Whom next?
 
@@ -187,24 +186,24 @@ class Engine:
     ) -> tuple[Command, ...]:
         target = attempt.target
         if self._is_redial_due(attempt, failure, now):
-            if self._candidates.why_not(target, now) is None:
+            if self._case.candidates.why_not(target, now) is None:
                 return self._dial(target, Reason.REDIAL, now)
             # Others may have taken its slot, or been told to stay away.
             is_alone = not self.attempts.live()
             if is_alone and self._wait(
-                self._waiter.for_any([target], Reason.REDIAL, now)
+                Waiter(self._case).for_any([target], Reason.REDIAL, now)
             ):
                 return ()
-        moves = moves_on(failure, self._route.fallback_on)
+        moves = moves_on(failure, self._case.route.fallback_on)
         verdict = meaning_of(failure).verdict
         if verdict is Verdict.CONTEXT and not moves:
-            self._candidates.enter_context_chain()
+            self._case.candidates.enter_context_chain()
         elif verdict is Verdict.STOP and not moves:
             drops = self.attempts.drop_all("the request itself is wrong", now)
             return (*drops, *self._refuse(failure, now))
         elif live := self.attempts.live():
             return self._overlap(now) if all(each.is_slow for each in live) else ()
-        elif self._wait(self._waiter.for_retry(target, failure, now)):
+        elif self._wait(Waiter(self._case).for_retry(target, failure, now)):
             return ()
         elif not moves:
             return self._refuse(failure, now)
@@ -214,15 +213,15 @@ class Engine:
         self, reason: Reason, failure: Failure | None, now: float
     ) -> tuple[Command, ...]:
         """Dial the next target; if none can be dialled now, wait, or end."""
-        candidates = self._candidates
+        case, candidates = self._case, self._case.candidates
         if not candidates.attempts_left():
             return self._refuse(failure, now)
-        is_useful = self._deadlines.is_worth_an_attempt(now)
-        if candidates.targets and failure is not None and not is_useful:
+        is_again = failure is not None and candidates.targets
+        if is_again and not case.deadlines.is_worth_an_attempt(now):
             return self._refuse(failure, now, out_of_time=True)
         target = candidates.choice(now)
         if target is None:
-            if self._wait(self._waiter.for_any(candidates.targets, reason, now)):
+            if self._wait(Waiter(case).for_any(candidates.targets, reason, now)):
                 return ()
             target = candidates.choice(now, in_despair=True)
         if target is None:
@@ -233,28 +232,15 @@ class Engine:
         return (
             meaning_of(failure).verdict is Verdict.REDIAL
             and attempt.reason is not Reason.REDIAL
-            and self._deadlines.is_worth_an_attempt(now)
+            and self._case.deadlines.is_worth_an_attempt(now)
         )
 
     # Waiting
 
-    @property
-    def _waiter(self) -> Waiter:
-        """Made when something is waited for."""
-        return Waiter(
-            self._fleet,
-            self._route,
-            self._deadlines,
-            self.attempts,
-            self._candidates,
-            self._ticket,
-            self._random_for,
-        )
-
     def _wait(self, wait: Wait | None) -> bool:
         if wait is None:
             return False
-        self.state = State.WAITING
+        self.state = _WAITING
         self._waiting = wait
         if not self.attempts.live():
             self._hedge_at = self._move_at = inf  # were about attempts that are over
@@ -262,20 +248,23 @@ class Engine:
 
     def _resume(self, now: float) -> tuple[Command, ...]:
         """Look whether the wait is over, one way or the other."""
-        wait, waiter = self._waiting, self._waiter
+        wait, waiter = self._waiting, Waiter(self._case)
         assert wait is not None
         is_granted = waiter.is_granted(wait)
         if not is_granted and (longer := waiter.go_on(wait, now)):
             self._waiting = longer
             return ()
         # A slot may come from an attempt that was told to stay away, or that broke it.
-        is_usable = self._candidates.why_not(wait.target, now) in (None, Denied.FULL)
+        is_usable = self._case.candidates.why_not(wait.target, now) in (
+            None,
+            Denied.FULL,
+        )
         keeps_slot = is_granted and is_usable
         waiter.end(wait, now, keeps_slot=keeps_slot)
-        self.state, self._waiting = State.TRYING, None
-        if keeps_slot or self._candidates.why_not(wait.target, now) is None:
+        self.state, self._waiting = _TRYING, None
+        if keeps_slot or self._case.candidates.why_not(wait.target, now) is None:
             return self._dial(wait.target, wait.reason, now)
-        self._candidates.remove(wait.target)
+        self._case.candidates.remove(wait.target)
         if not self.attempts:
             return self._go_on(Reason.FIRST, None, now)
         return self._go_on(Reason.FAILOVER, self.attempts[-1].failure, now)
@@ -286,12 +275,12 @@ class Engine:
         """Add the alarm that is in force from now on."""
         if self._waiting is not None:
             return (*commands, WakeAt(self._waiting.until))
-        if self.state is not State.TRYING:
+        if self.state is not _TRYING:
             return commands
-        at = min(self._hedge_at, self._move_at)
+        at = min(self._move_at, self._hedge_at)
         for attempt in self.attempts:
-            if attempt.is_alive and not attempt.is_slow:
-                at = min(at, attempt.soft_at)
+            if attempt.soft_at < at and attempt.is_punctual:
+                at = attempt.soft_at
         return commands if at == inf else (*commands, WakeAt(at))
 
     def _on_alarm(self, now: float) -> tuple[Command, ...]:
@@ -300,7 +289,7 @@ class Engine:
         commands: tuple[Command, ...] = ()
         if now >= self._hedge_at:
             self._hedge_at = inf
-            commands += self._beside(Reason.HEDGE, self._doubling.hedge(now), now)
+            commands += self._beside(Reason.HEDGE, Doubling(self._case).hedge(now), now)
         for attempt in self.attempts.live():
             if now >= attempt.soft_at and not attempt.is_slow:
                 self.attempts.slow(attempt, now)
@@ -312,39 +301,28 @@ class Engine:
 
     def _on_call(self, now: float) -> tuple[Command, ...]:
         if self._waiting is not None:
-            return self._resume(now) if self._waiter.is_granted(self._waiting) else ()
+            return (
+                self._resume(now)
+                if Waiter(self._case).is_granted(self._waiting)
+                else ()
+            )
         for attempt in self.attempts.live():
-            if self._doubling.is_given_up(attempt, now):
-                draw = self._random_for(f"{attempt.target.id}/move").random()
-                at = self._doubling.leaves_at(attempt, draw, now)
-                self._move_at = min(self._move_at, at)
+            leaves_at = Doubling(self._case).leaves_at(attempt, now)
+            self._move_at = min(self._move_at, leaves_at)
         return ()
 
     # Beside which?
-
-    @property
-    def _doubling(self) -> Doubling:
-        """Made when something is late."""
-        return Doubling(
-            self._fleet,
-            self._route,
-            self._wish,
-            self._kind,
-            self._deadlines,
-            self.attempts,
-            self._candidates,
-        )
 
     def _on_slow(self, attempt: Attempt, now: float) -> tuple[Command, ...]:
         """Start the next target beside a late one, or instead of it."""
         if overlap := self._overlap(now):
             return overlap
-        if self._doubling.is_given_up(attempt, now):
+        if Doubling(self._case).is_given_up(attempt, now):
             return self._move(now)
         return ()
 
     def _overlap(self, now: float) -> tuple[Command, ...]:
-        return self._beside(Reason.OVERLAP, self._doubling.overlap(now), now)
+        return self._beside(Reason.OVERLAP, Doubling(self._case).overlap(now), now)
 
     def _beside(
         self, reason: Reason, target: Target | None, now: float
@@ -360,7 +338,7 @@ class Engine:
 
     def _move(self, now: float) -> tuple[Command, ...]:
         """Leave a target of which nothing is expected any more, for another."""
-        target = self._doubling.replacement(now)
+        target = Doubling(self._case).replacement(now)
         if target is None:
             return ()
         drops = self.attempts.drop_all("its target stopped answering", now)
@@ -369,30 +347,27 @@ class Engine:
     # Attempts
 
     def _dial(self, target: Target, reason: Reason, now: float) -> tuple[Command, ...]:
-        self._candidates.remove(target)
+        case = self._case
+        case.candidates.remove(target)
         attempt = self.attempts.begin(target, reason, now)
-        commit_by = self._deadlines.commit_by(
+        commit_by = case.deadlines.commit_by(
             attempt.lease.patience,
-            self._candidates.later(),
-            lambda other: self._fleet.patience(other, self._kind, now),
+            case.candidates.later(),
+            lambda other: case.fleet.patience(other, case.kind, now),
             now,
         )
         timeouts = target.timeouts
-        connect_by = min(now + timeouts.connect_s, commit_by)
-        return (
-            Dial(
-                attempt.number,
-                target,
-                attempt.reason,
-                connect_by,
-                commit_by,
-                timeouts.idle_s,
-            ),
-        )
+        connect_by = now + timeouts.connect_s
+        if connect_by > commit_by:
+            connect_by = commit_by
+        number, reason, idle_s = attempt.number, attempt.reason, timeouts.idle_s
+        return (Dial(number, target, reason, connect_by, commit_by, idle_s),)
 
     def _commit(self, winner: Attempt, now: float) -> tuple[Command, ...]:
-        self.state = State.COMMITTED
+        self.state = _COMMITTED
         self.attempts.open(winner, now)
+        if len(self.attempts) == 1:
+            return (Commit(winner.number),)
         drops = self.attempts.drop_all("another attempt won", now, but=winner)
         return (*drops, Commit(winner.number))
 
@@ -404,28 +379,16 @@ class Engine:
         if self.attempts.live():
             return ()  # another attempt may still answer
         if failure is None:
-            outlook = self._fleet.outlook(self._route, now)
-            return self._over(now, refusal.before_any_attempt(outlook, self._dice))
-        is_late = failure.kind is FailureClass.TIMEOUT
-        ended_by_deadline = is_late and now >= self._deadlines.precommit_by
+            return self._over(now, refusal.before_any_attempt(self._case, now))
         return self._over(
             now,
-            refusal.after_attempts(
-                failure,
-                self.attempts.failures() or [failure],
-                out_of_time=out_of_time or ended_by_deadline,
-                hint_cap_s=self._route.retry.hint_cap_s,
-                dice=self._dice,
-            ),
+            refusal.after_attempts(self._case, failure, now, out_of_time=out_of_time),
         )
-
-    def _dice(self) -> Random:
-        return self._random_for("refusal")
 
     def _over(self, now: float, *commands: Refuse) -> tuple[Command, ...]:
         if self._waiting is not None:
-            self._waiter.end(self._waiting, now)
+            Waiter(self._case).end(self._waiting, now)
             self._waiting = None
-        self._fleet.left(self._route)
-        self.state = State.OVER
+        self._case.fleet.left(self._case.route)
+        self.state = _OVER
         return commands

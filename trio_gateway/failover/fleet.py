@@ -134,9 +134,9 @@ class Fleet:
     def is_untroubled(self, route: Route, now: float) -> bool:
         """Whether nothing at all has been heard against a route's targets."""
         for target in route.targets:
-            if self._opened_at and self.is_domain_suspect(target, now):
-                return False
             if not self.health(target, now).is_untroubled(now):
+                return False
+            if self._opened_at and self.is_domain_suspect(target, now):
                 return False
         return True
 
@@ -221,8 +221,8 @@ class Fleet:
     def admitted(self, route: Route, *, is_client_retry: bool, now: float) -> None:
         """An exchange begins; what a client itself tries again earns nothing."""
         budgets = self.budgets(route)
-        budgets.in_flight += 1
-        budgets.panic.note_in_flight(budgets.in_flight, now)
+        budgets.in_flight = in_flight = budgets.in_flight + 1
+        budgets.panic.note_in_flight(in_flight, now)
         if not is_client_retry:
             budgets.retries.deposit(now)
             budgets.extras.deposit(now)
@@ -237,14 +237,23 @@ class Fleet:
         self, route: Route, target: Target, *, is_first: bool, now: float
     ) -> Denied | None:
         """What speaks against dialling a target now; None if nothing does."""
+        if self.is_free(target, now):
+            return None
         health = self.health(target, now)
-        if not health.is_untroubled(now):
-            denied = self._what_troubles(route, health, is_first=is_first, now=now)
-            if denied is not None:
-                return denied
-        if self._lines.get(target.id) or not health.has_room(now):
+        denied = self._what_troubles(route, health, is_first=is_first, now=now)
+        if denied is None and not self._has_room(health, now):
             return Denied.FULL
-        return None
+        return denied
+
+    def is_free(self, target: Target, now: float) -> bool:
+        """Whether it has room and nothing at all was heard against it: as a rule."""
+        health = self.health(target, now)
+        return health.is_untroubled(now) and self._has_room(health, now)
+
+    def _has_room(self, health: Health, now: float) -> bool:
+        if self._lines and self._lines.get(health.target.id):
+            return False  # others were here before
+        return health.has_room(now)
 
     def _what_troubles(
         self, route: Route, health: Health, *, is_first: bool, now: float

@@ -25,7 +25,12 @@ from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.limiter import Limiter
-from trio_gateway.failover.quantile import AdaptivePatience, Quantiles
+from trio_gateway.failover.quantile import (
+    PROMPT_BUCKETS,
+    AdaptivePatience,
+    Quantiles,
+    prompt_bucket,
+)
 from trio_gateway.policy.route import Patience, Target
 
 # So many attempts past their soft limit, and none that came through since, and the
@@ -50,6 +55,17 @@ class Kind(NamedTuple):
 
     commits_whole: bool
     prompt_bucket: int
+
+
+_KINDS: Final = tuple(
+    tuple(Kind(whole, bucket) for bucket in range(len(PROMPT_BUCKETS)))
+    for whole in (False, True)
+)
+
+
+def kind_of(request_bytes: int, *, commits_whole: bool) -> Kind:
+    """The kind of a request."""
+    return _KINDS[commits_whole][prompt_bucket(request_bytes)]
 
 
 class Speed:

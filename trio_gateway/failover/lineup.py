@@ -25,7 +25,7 @@ from trio_gateway.policy.route import Route, Target
 
 
 def line_up(
-    fleet: Fleet, route: Route, *, by: float, now: float, dice: Callable[[], Random]
+    fleet: Fleet, route: Route, by: float, now: float, dice: Callable[[], Random]
 ) -> list[Target]:
     """Order a route's targets for one exchange that may last until `by`.
 

@@ -96,7 +96,8 @@ class Quantiles:
         """An attempt committed after so long."""
         if self.is_frozen:
             return
-        self._turn(now)
+        if now >= self._turns_at:
+            self._turn(now)
         self._current[_bucket_of(value_s)] += 1
 
     def censored(self, at_s: float, now: float) -> None:
@@ -134,13 +135,12 @@ class Quantiles:
         return self._sums[-1]
 
     def _refresh(self, now: float) -> None:
-        self._turn(now)
+        if now >= self._turns_at:
+            self._turn(now)
         self._sums = array("Q", accumulate(map(add, self._current, self._previous)))
         self._fresh_until = now + _REFRESH_S
 
     def _turn(self, now: float) -> None:
-        if now < self._turns_at:
-            return
         is_recent = now < self._turns_at + _TURN_S
         self._previous = self._current if is_recent else _NOTHING[:]
         self._current = _NOTHING[:]

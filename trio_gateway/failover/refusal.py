@@ -7,14 +7,12 @@ themselves: they are asked not to, once we have tried for them.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from random import Random
 from typing import Final
 
+from trio_gateway.failover.case import Case
 from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of, pause_s
 from trio_gateway.failover.commands import RefusalKind, Refuse
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.failover.fleet import Outlook
 
 # openai-python gives up on hints above 120 s, some others above 60 s.
 _WELCOME_WITHIN_S: Final = 60.0
@@ -24,59 +22,57 @@ _RETRY_JITTER: Final = 0.2
 _ENDING_RETRY_S: Final = 1.0
 
 
-def after_attempts(
-    last: Failure,
-    failures: Sequence[Failure],
-    *,
-    out_of_time: bool,
-    hint_cap_s: float,
-    dice: Callable[[], Random],
-) -> Refuse:
-    """The end of an exchange whose attempts all failed, in the order of `failures`.
+def before_any_attempt(case: Case, now: float) -> Refuse:
+    """The end of an exchange of whose targets none could be dialled."""
+    outlook = case.fleet.outlook(case.route, now)
+    soonest_s = outlook.soonest_s
+    if not outlook.is_throttled or soonest_s is None:
+        return nothing_sent(case, soonest_s=soonest_s)
+    return _rate_limited(case, None, soonest_s)
 
-    `out_of_time`: a deadline ended it although something could still have been tried.
+
+def after_attempts(
+    case: Case, failure: Failure, now: float, *, out_of_time: bool
+) -> Refuse:
+    """The end of an exchange whose last attempt failed so.
+
+    `out_of_time`: time ended it although something could still have been tried.
     """
-    if meaning_of(last).verdict in (Verdict.STOP, Verdict.CONTEXT):
-        return Refuse(RefusalKind.CLIENT_ERROR, last)  # as the upstream judged it
+    if meaning_of(failure).verdict in (Verdict.STOP, Verdict.CONTEXT):
+        return Refuse(RefusalKind.CLIENT_ERROR, failure)  # as the upstream judged it
+    failures = case.attempts.failures() or [failure]
     last = failures[-1]
-    if all(is_throttle(failure) for failure in failures):
-        soonest_s = min(pause_s(failure, cap_s=hint_cap_s) or 0 for failure in failures)
-        return Refuse(
-            RefusalKind.RATE_LIMITED,
-            last,
-            retry_after_s=_spread(soonest_s, dice),
-            is_retry_welcome=soonest_s <= _WELCOME_WITHIN_S,
-        )
-    timed_out = all(failure.kind is FailureClass.TIMEOUT for failure in failures)
-    if timed_out or out_of_time:
+    if all(map(is_throttle, failures)):
+        cap_s = case.route.retry.hint_cap_s
+        soonest_s = min(pause_s(each, cap_s=cap_s) or 0 for each in failures)
+        return _rate_limited(case, last, soonest_s)
+    is_late = failure.kind is FailureClass.TIMEOUT
+    out_of_time |= is_late and now >= case.deadlines.precommit_by
+    if out_of_time or all(each.kind is FailureClass.TIMEOUT for each in failures):
         return Refuse(RefusalKind.DEADLINE_EXCEEDED, last)
     return Refuse(RefusalKind.UPSTREAM_FAILED, last)
 
 
-def nothing_sent(
-    dice: Callable[[], Random], *, soonest_s: float | None = None
-) -> Refuse:
+def nothing_sent(case: Case, *, soonest_s: float | None = None) -> Refuse:
     """The end of an exchange that reached no upstream: coming back is safe."""
     return Refuse(
         RefusalKind.UNAVAILABLE,
-        retry_after_s=_spread(soonest_s or _ENDING_RETRY_S, dice),
+        retry_after_s=_spread(case, soonest_s or _ENDING_RETRY_S),
         is_retry_welcome=True,
     )
 
 
-def before_any_attempt(outlook: Outlook, dice: Callable[[], Random]) -> Refuse:
-    """The end of an exchange of whose targets none could be dialled."""
-    soonest_s = outlook.soonest_s
-    if not outlook.is_throttled or soonest_s is None:
-        return nothing_sent(dice, soonest_s=soonest_s)
+def _rate_limited(case: Case, last: Failure | None, soonest_s: float) -> Refuse:
     return Refuse(
         RefusalKind.RATE_LIMITED,
-        retry_after_s=_spread(soonest_s, dice),
+        last,
+        retry_after_s=_spread(case, soonest_s),
         is_retry_welcome=soonest_s <= _WELCOME_WITHIN_S,
     )
 
 
-def _spread(seconds: float, dice: Callable[[], Random]) -> float:
+def _spread(case: Case, seconds: float) -> float:
     """Whole seconds, at least one, and up to a fifth more."""
     whole_s = math.ceil(max(1.0, seconds))
-    return whole_s + int(dice().uniform(0.0, whole_s * _RETRY_JITTER))
+    random = case.random_for("refusal")
+    return whole_s + int(random.uniform(0.0, whole_s * _RETRY_JITTER))
