@@ -15,6 +15,7 @@ from trio_gateway.chaos.scenarios.policies import (
     read_policy_document,
 )
 from trio_gateway.chaos.scenarios.run import Run, run_decisions
+from trio_gateway.chaos.scenarios.texts import run_text
 from trio_gateway.policy.document import Document
 
 FOLDER = Path(__file__).parents[2] / "policies" / "scenarios"
@@ -110,3 +111,15 @@ def test_the_readme_knows_every_word_of_the_format() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
     assert words <= rows
     assert rows - words == set()
+
+
+def test_the_numbers_that_the_readmes_show_are_those_of_the_run() -> None:
+    played = scenario("hard-outage")
+    said = run_text(run(played, read_policy_document(played.policy)), "")
+    for readme in (FOLDER.parents[1] / "README.md", FOLDER.parent / "README.md"):
+        shown = (
+            readme.read_text().partition("hard-outage: holds")[2].partition("```")[0]
+        )
+        rows = re.findall(r"^.+  ok$", shown, re.MULTILINE)
+        assert len(rows) >= 5
+        assert set(rows) <= set(said.splitlines())
