@@ -291,16 +291,16 @@ def test_what_is_missing_or_empty_is_blank(raw: bytes, blank: list[str]) -> None
     assert error.details == dict.fromkeys(blank, "cannot be blank")
 
 
-def test_an_override_is_refused_a_search_among_a_million_members() -> None:
-    members = b', "x": 0' * 1_000_000
+def test_an_override_is_refused_a_search_among_all_too_many_members() -> None:
+    members = b', "x": 0' * 400_000
     request = ChatRequest.parse(MINIMAL[:-1] + members + b"}")
 
     with pytest.raises(RequestError, match="More than 10000 members"):
         request.encode(model="m", overrides={"x": 1})
 
 
-def test_a_million_members_are_refused_at_once() -> None:
-    members = "".join(f', "{number}": 0' for number in range(1_000_000))
+def test_all_too_many_members_are_refused() -> None:
+    members = "".join(f', "{number}": 0' for number in range(300_000))
 
     error = refusal(MINIMAL[:-1] + members.encode() + b"}")
 
@@ -308,14 +308,14 @@ def test_a_million_members_are_refused_at_once() -> None:
     assert error.details["error"].endswith("LLMRequest: More than 10000 members")
 
 
-@pytest.mark.parametrize("value", [b"[]", b"{}", b'""', b"0"])
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'""', b"0", b'{"a":0}'])
 def test_millions_of_small_values_are_refused_unread(value: bytes) -> None:
-    values = b",".join([value] * 7_000_000)
+    values = b",".join([value] * (14_000_000 // len(value)))
 
     error = refusal(MINIMAL[:-1] + b', "x": [' + values + b"]}")
 
     assert error.kind is RequestErrorKind.UNREADABLE
-    assert error.details["error"].endswith("LLMRequest: More than 2000000 values")
+    assert error.details["error"].endswith("More than 2000000 names and values")
 
 
 def test_a_long_prompt_is_read_whatever_signs_are_in_it() -> None:
