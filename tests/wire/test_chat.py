@@ -319,7 +319,7 @@ def test_millions_of_small_values_are_refused_unread(value: bytes) -> None:
 
 
 def test_a_long_prompt_is_read_whatever_signs_are_in_it() -> None:
-    said = '{"list": [1, 2]}' * 600_000
+    said = '{"list": [1, "two"]}' * 400_000
     request = ChatRequest.parse(body(messages=[{"role": "user", "content": said}]))
     assert request.model == "m"
 
