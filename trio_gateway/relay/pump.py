@@ -12,8 +12,10 @@ from typing import Final
 import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.relay.alarms import Alarms
 from trio_gateway.relay.curfew import Curfew
 from trio_gateway.relay.opening import Body, OpenAnswer
+from trio_gateway.relay.patience import Patience
 from trio_gateway.relay.port import Client
 from trio_gateway.wire.errors import error_event
 
@@ -36,6 +38,22 @@ class Clocks:
     client_stall_s: float
     total_by: float
     curfew: Curfew
+    alarms: Alarms
+
+    def patience(self) -> Patience:
+        """Who keeps the limits of a stream's waits."""
+        shortest_s = min(self.idle_s, self.client_stall_s)
+        return Patience(self.alarms, self.curfew, shortest_s=shortest_s)
+
+    def heard_by(self, asked_at: float, silence_s: float) -> float:
+        """When an upstream that is asked must have said something.
+
+        Args:
+            asked_at: now.
+            silence_s: how long it has said nothing of content before.
+        """
+        left_s = _HEARTBEATS_EXTEND * self.idle_s - silence_s
+        return min(asked_at + min(self.idle_s, left_s), self.total_by)
 
     def taken_by(self) -> float:
         """When a client must have taken what it is sent; the total holds here too."""
@@ -52,43 +70,56 @@ async def pump(
     A failure of class `interrupted` means that the client has seen an error event; of
     class `cancelled`, that it stopped reading.
     """
+    last: bytes | Failure = b""
+    with clocks.patience() as patience:
+        last = await _pass_on(answer, body, client, clocks, patience)
+    if patience.is_over:
+        if patience.is_for_client:
+            return STALLED
+        is_whole = answer.passage.is_whole
+        last = b"" if is_whole else Failure(FailureClass.INTERRUPTED, _cause(clocks))
+    if isinstance(last, Failure):
+        return await _break(client, last, clocks)
+    return await _finish(client, last, clocks)
+
+
+async def _pass_on(
+    answer: OpenAnswer, body: Body, client: Client, clocks: Clocks, patience: Patience
+) -> bytes | Failure:
+    """Pass on all but the last words, which are returned, or what broke the stream."""
     passage = answer.passage
     data = answer.held
     silence_s = 0.0  # waited for content, the client's own slowness left out
-    while True:
-        if passage.is_over:
-            return await _finish(client, data, clocks)
-        if data and (stalled := await _send(client, data, clocks)):
-            return stalled
+    while not passage.is_over:
+        if data:
+            patience.for_client(clocks.taken_by())
+            await client.send(data)
+            if patience.is_over:  # in the same instant
+                break
         if passage.broken:
-            return await _break(client, passage.broken, clocks)
+            return passage.broken
         asked_at = trio.current_time()
-        received = await _receive(body, clocks, silence_s=silence_s)
+        patience.for_upstream(clocks.heard_by(asked_at, silence_s))
+        received = await body.receive()
+        if patience.is_over:  # in the same instant: what came is not passed on any more
+            break
         if isinstance(received, Failure) or not received:
             if passage.is_whole:
-                return await _finish(client, b"", clocks)
-            ended = received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
-            return await _break(client, ended, clocks)
+                return b""
+            return received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
         tokens = passage.tokens
         data = passage.feed(received)
         silence_s += trio.current_time() - asked_at
         if passage.tokens != tokens:
             silence_s = 0.0
+    return data
 
 
-async def _receive(body: Body, clocks: Clocks, *, silence_s: float) -> bytes | Failure:
-    left_s = _HEARTBEATS_EXTEND * clocks.idle_s - silence_s
-    idle_by = trio.current_time() + min(clocks.idle_s, left_s)
-    with clocks.curfew.until(min(idle_by, clocks.total_by)) as wait:
-        return await body.receive()
-    assert wait.cancelled_caught
+def _cause(clocks: Clocks) -> str:
+    """Why the wait for an upstream is over."""
     if clocks.curfew.has_come:
-        cause = "the gateway is ending"
-    elif trio.current_time() >= clocks.total_by:
-        cause = "total deadline"
-    else:
-        cause = "idle"
-    return Failure(FailureClass.INTERRUPTED, cause)
+        return "the gateway is ending"
+    return "total deadline" if trio.current_time() >= clocks.total_by else "idle"
 
 
 async def _send(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
