@@ -77,16 +77,17 @@ def test_what_a_new_policy_does_not_know_is_forgotten(metrics: Metrics) -> None:
     steady = a_target("steady", model="demo")
     kept = a_record(model="demo-chat", org="acme", project="tests")
     metrics.observe(kept)
+    metrics.observe(a_record(project="gone"))
     metrics.observe(a_record(model="made-up", org=None, project=None))
 
     metrics.adopt(a_policy(a_route([steady], slug="demo-chat")))
     after = metrics.render()
     assert b"flaky/demo" not in after
-    assert b'project="support"' not in after
+    assert b'project="gone"' not in after
     by = {"model": "demo-chat", "outcome": "completed", "status": "200"}
-    assert sample(after, "exchanges_total", by) == 1
+    assert sample(after, "exchanges_total", by) == 2
     by = {"target": "steady/demo", "reason": "failover", "class": "ok"}
-    assert sample(after, "attempts_total", by) == 2
+    assert sample(after, "attempts_total", by) == 3
     by = {"org": "acme", "project": "tests", "outcome": "completed"}
     assert sample(after, "org_exchanges_total", by) == 1
     by = {"org": "", "project": "", "outcome": "completed"}
