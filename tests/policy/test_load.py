@@ -180,6 +180,7 @@ def test_what_nobody_would_read_is_pointed_out(tmp_path: Path) -> None:
     path = folder(tmp_path, a=PROVIDERS, b=MODELS)
     (path / "more.yml").write_text(MODELS)
     (path / ".b.yaml").write_text("an editor's")
+    (path / "policy.schema.json").write_text("for editors")
     assert report_on_folder(path) == [
         "more.yml: is not read. Rename it to end in .yaml, or move it away."
     ]

@@ -28,6 +28,9 @@ FILE_BYTES_MAX: Final = 1024 * 1024
 # One file per team is the most that we can imagine.
 FILES_MAX: Final = 256
 
+# What editors read stands beside what it is for.
+SCHEMA_SUFFIX: Final = ".schema.json"
+
 # Enough of a hash to tell any two revisions apart, and to read aloud.
 REVISION_CHARS: Final = 12
 
@@ -93,6 +96,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
             _of_file(file, "is not read", "Rename it to end in .yaml, or move it away.")
             for file in shown
             if file.suffix in (".yml", ".json")
+            and not file.name.endswith(SCHEMA_SUFFIX)
         ]
     if not files:
         remedy = "Name a policy file, or a folder with some."
@@ -116,6 +120,12 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     if problems:
         raise PolicyError(problems)
     return tuple(sources)
+
+
+def _is_scenario(document: Document) -> bool:
+    """Whether a file was meant for `simulate`."""
+    keys = document.value.keys()
+    return keys >= {"policy", "clients"} and not keys & {"providers", "models"}
 
 
 def read_policy(
@@ -152,7 +162,11 @@ def _read(
     for _, problems in parsed:
         report.extend(problems)
     documents = [document for document, _ in parsed if document is not None]
-    if len(documents) < len(sources):
+    scenarios = [each for each in documents if _is_scenario(each)]
+    for scenario in scenarios:
+        remedy = f"Play it: trio-gateway simulate {scenario.place(()).file}"
+        report.extend([scenario.problem((), "is a scenario, not a policy", remedy)])
+    if len(documents) - len(scenarios) < len(sources):
         report.raise_if_any()  # what it would have defined is unknown
 
     unexpanded, problems = merge(documents, root=root)

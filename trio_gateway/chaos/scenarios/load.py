@@ -70,6 +70,12 @@ def load_scenario(path: Path) -> Scenario:
     document, problems = read_document(file, content)
     if document is None or problems:
         raise PolicyError(problems, [(file, content)])
+    if {"providers", "models"} & document.value.keys() and (
+        "clients" not in document.value
+    ):
+        remedy = f"Play it in one: trio-gateway simulate SCENARIO --policy {path}"
+        problem = document.problem((), "is a policy, not a scenario", remedy)
+        raise PolicyError([problem], document.sources)
     found: list[Problem] = []
     scenario = _read(path, document, found)
     if found:
