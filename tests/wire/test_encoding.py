@@ -27,7 +27,7 @@ ENCODED = {
 
 
 def a_decoder(encoding: bytes) -> Decoder:
-    decoder = decoder_for([(b"Content-Encoding", encoding)])
+    decoder = decoder_for([(b"content-encoding", encoding)])
     assert decoder
     return decoder
 

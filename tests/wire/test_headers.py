@@ -57,7 +57,7 @@ def test_only_what_is_allowed_reaches_a_client() -> None:
         (b"x-request-id", b"req_1"),
         (b"openai-organization", b"ours"),
         (b"access-control-allow-origin", b"*"),
-        (b"OpenAI-Processing-MS", b"12"),
+        (b"openai-processing-ms", b"12"),
         (b"openai-version", b"2020-10-01"),
     ]
     assert to_client(fields) == (

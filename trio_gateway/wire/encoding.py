@@ -78,13 +78,15 @@ class Decoder:
 def decoder_for(headers: Iterable[tuple[bytes, bytes]]) -> Decoder | None:
     """Return a decoder for the body under these headers, None where it needs none.
 
+    The names of the headers are in lower case.
+
     Raises:
         EncodingError: the encoding is not gzip or deflate, or there are several.
     """
     named = [
         encoding.strip(b" \t").lower()
         for name, value in headers
-        if name.lower() == b"content-encoding"
+        if name == b"content-encoding"
         for encoding in value.split(b",")
     ]
     encodings = [encoding for encoding in named if encoding not in _NO_ENCODING]

@@ -58,12 +58,13 @@ def to_upstream(
     own = (b"x-request-id", request_uuid.encode("ascii"))
     if not fields.are_any_of(TO_UPSTREAM):
         return (own,)
-    return (*_allowed(fields.pairs, TO_UPSTREAM), own)
+    lowered = [(name.lower(), value) for name, value in fields.pairs]
+    return (*[field for field in lowered if field[0] in TO_UPSTREAM], own)
 
 
 def to_client(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the upstream's fields that a client gets, names in lower case."""
-    return _allowed(headers, TO_CLIENT)
+    """Return the upstream's fields that a client gets; names are in lower case."""
+    return tuple([field for field in headers if field[0] in TO_CLIENT])
 
 
 def sane_request_id(given: bytes | None) -> str | None:
@@ -92,13 +93,6 @@ def header(headers: Headers, name: bytes) -> bytes | None:
         if field.lower() == name:
             return value.strip(b" \t")
     return None
-
-
-def _allowed(
-    headers: Headers, names: frozenset[bytes]
-) -> tuple[tuple[bytes, bytes], ...]:
-    lowered = [(name.lower(), value) for name, value in headers]
-    return tuple([field for field in lowered if field[0] in names])
 
 
 def is_client_retry(fields: Fields) -> bool:
