@@ -9,6 +9,7 @@ from trio_gateway.chaos.script import Behaviour
 from trio_gateway.chaos.upstream import ScriptedStream, ScriptedUpstream
 from trio_gateway.failover.failures import Failure
 from trio_gateway.policy.route import Account, ProviderKind
+from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import Call
 
 # How long a client waits for the next byte before it says that all is silent.
@@ -104,6 +105,7 @@ def a_call(body: bytes = b"{}", *, account: str = "a", connect_by: float = 10) -
         headers=(),
         body=body,
         connect_by=connect_by,
+        leash=Leash(),
     )
 
 

@@ -70,3 +70,25 @@ async def test_the_task_rests_when_there_is_nothing_to_wait_for(
     alarms.set(trio.current_time() + 1, lambda: None)
     await trio.sleep(0.5)
     assert tasks() == before + 1
+
+
+async def test_the_task_rests_soon_after_the_last_alarm_is_off(
+    autojump_clock: MockClock,
+) -> None:
+    def tasks() -> int:
+        return trio.lowlevel.current_statistics().tasks_living
+
+    before, alarms, rung = tasks(), Alarms(), list[float]()
+    began = trio.current_time()
+    alarms.set(began + 600, lambda: None).off()
+    await trio.sleep(2)
+    assert tasks() == before
+    began = trio.current_time()
+    alarms.set(began + 600, lambda: None).off()
+    await trio.sleep(0.5)
+    alarms.set(began + 5, lambda: rung.append(trio.current_time() - began))
+    await trio.sleep(2)
+    assert tasks() == before + 1, "somebody waits"
+    await trio.sleep(4)
+    assert rung == [5]
+    assert tasks() == before

@@ -18,6 +18,7 @@ import trustme
 
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
 from trio_gateway.policy.route import Account, ProviderKind, Secret
+from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import Call, Connect
 from trio_gateway.upstream.http import HttpUpstream
 from trio_gateway.upstream.network import connect_tcp
@@ -199,7 +200,7 @@ def a_call(
         ca_file=ca_file,
         proxy=None if proxy is None else Secret(proxy),
     )
-    return Call(account, "/v1/chat/completions", headers, body, connect_by)
+    return Call(account, "/v1/chat/completions", headers, body, connect_by, Leash())
 
 
 def a_port_nobody_listens_on() -> int:

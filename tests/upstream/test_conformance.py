@@ -33,6 +33,7 @@ from trio_gateway.chaos.script import (
 )
 from trio_gateway.chaos.upstream import ScriptedUpstream
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import Upstream, UpstreamStream
 from trio_gateway.upstream.http import HttpUpstream
 from trio_gateway.upstream.pool import PooledUpstream
@@ -361,3 +362,60 @@ async def test_an_answer_that_nobody_reads_is_freed(world: World, clock: Clock) 
     stream = await world.stream(Script(steps=HELLO, ending=Ending.HANG))
     await stream.aclose()
     await world.assert_nothing_is_open()
+
+
+@pytest.mark.parametrize("connect_hangs", [True, False], ids=["connect", "head"])
+async def test_a_leash_that_is_cut_ends_the_wait_for_an_answer(
+    world: World, clock: Clock, *, connect_hangs: bool
+) -> None:
+    behaviour = Refusal.CONNECT_HANG if connect_hangs else Refusal.SILENCE
+    world.behaviours.append(behaviour)
+    with world.url_for(behaviour) as base_url:
+        connect_by = trio.current_time() + 60
+        call = a_call(base_url, connect_by=connect_by, ca_file=world.ca_file)
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cut_later, call.leash)
+                assert isinstance(await world.upstream.open(call), Failure)
+    await world.assert_nothing_is_open()
+
+
+async def test_a_leash_that_is_cut_ends_the_wait_for_more_of_a_body(
+    world: World, clock: Clock
+) -> None:
+    script = Script(steps=(Send(b"hel"),), ending=Ending.HANG)
+    world.behaviours.append(script)
+    with world.url_for(script) as base_url:
+        connect_by = trio.current_time() + 60
+        call = a_call(base_url, connect_by=connect_by, ca_file=world.ca_file)
+        stream = await world.upstream.open(call)
+        assert not isinstance(stream, Failure)
+        assert await stream.receive() == b"hel"
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cut_later, call.leash)
+                assert isinstance(await stream.receive(), Failure)
+        await stream.aclose()
+    await world.assert_nothing_is_open()
+
+
+async def test_a_leash_that_is_cut_after_the_close_spoils_nothing(
+    world: World, clock: Clock
+) -> None:
+    for _ in range(3):
+        script = Script(steps=HELLO)
+        world.behaviours.append(script)
+        with world.url_for(script) as base_url:
+            connect_by = trio.current_time() + 60
+            call = a_call(base_url, connect_by=connect_by, ca_file=world.ca_file)
+            stream = await world.upstream.open(call)
+            assert not isinstance(stream, Failure)
+            assert await read(stream) == (b"hello", None)
+            await stream.aclose()
+            call.leash.cut()
+    assert world.place is None or world.place.connections == 1
+
+
+async def cut_later(leash: Leash) -> None:
+    await trio.sleep(0.05)
+    leash.cut()

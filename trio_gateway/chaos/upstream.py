@@ -17,6 +17,9 @@ from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.port import Call
 
+# To whoever has cut the leash, and asks for no reason.
+_CUT: Final = Failure(FailureClass.INTERRUPTED, "let go of")
+
 # The log forgets its oldest calls beyond this: a day of simulated traffic must not stay
 # in memory, and no test looks at more.
 CALLS_MAX: Final = 10_000
@@ -81,11 +84,16 @@ class ScriptedUpstream:
         """Play a call's behaviour up to its head."""
         seen = SeenCall(call, opened_at=trio.current_time())
         self.calls.append(seen)
-        try:
-            opened = await self._open(seen)
-        except trio.Cancelled:
-            _end(seen, CallState.CANCELLED)
-            raise
+        opened: ScriptedStream | Failure = _CUT
+        with trio.CancelScope() as wait:
+            call.leash.hold(wait.cancel)
+            try:
+                opened = await self._open(seen)
+            except trio.Cancelled:
+                _end(seen, CallState.CANCELLED)
+                raise
+        if wait.cancelled_caught:
+            return _CUT
         if isinstance(opened, Failure):
             _end(seen, CallState.FAILED)
         else:
@@ -147,6 +155,12 @@ class ScriptedStream:
         """Wait for the next step that sends; then for the ending, again and again."""
         if self._seen.state is not CallState.OPEN:
             raise trio.ClosedResourceError("this stream is closed")
+        with trio.CancelScope() as wait:
+            self._seen.call.leash.hold(wait.cancel)
+            return await self._receive()
+        return _CUT
+
+    async def _receive(self) -> bytes | Failure:
         await trio.lowlevel.checkpoint()
         if self._is_whole():
             return self._end()

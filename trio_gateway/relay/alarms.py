@@ -5,8 +5,8 @@ count as slow. A cancel scope and a task that waits in it cost more than the res
 engine's work. Here an alarm is an entry in a heap; switching it off leaves the entry
 until its time has come, or until most entries are like that.
 
-The task lives while there are entries, as a system task of Trio's, since the exchanges
-that it wakes may be tasks of anybody.
+The task lives while there is an alarm to ring, and a second longer, as a system task of
+Trio's, since the exchanges that it wakes may be tasks of anybody.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,8 @@ import trio
 
 # Below this many entries it is not worth looking for those that are off.
 _FEW: Final = 256
+# So long the task stays when nobody needs it: beginning one anew costs more than a nap.
+_REST_S: Final = 1.0
 
 
 class Alarm:
@@ -65,17 +67,28 @@ class Alarms:
     def tidy(self) -> None:
         """Note that one more is off; let go of all such where they are most."""
         self._are_off += 1
-        if len(self._heap) > _FEW and self._are_off * 2 > len(self._heap):
+        if self._are_off == len(self._heap) and self._nap is not None:
+            self._nap.deadline = min(self._nap.deadline, self._looks_at())
+        elif len(self._heap) > _FEW and self._are_off * 2 > len(self._heap):
             self._heap = [alarm for alarm in self._heap if alarm.ring is not None]
             heapify(self._heap)
             self._are_off = 0
 
+    def _looks_at(self) -> float:
+        first = self._heap[0].at
+        if self._are_off < len(self._heap):
+            return first
+        return min(first, trio.current_time() + _REST_S)
+
     async def _run(self) -> None:
         try:
             while self._heap:
-                with trio.CancelScope(deadline=self._heap[0].at) as self._nap:
+                with trio.CancelScope(deadline=self._looks_at()) as self._nap:
                     await trio.sleep_forever()
                 self._ring_due()
+                if self._are_off == len(self._heap):
+                    self._heap.clear()
+                    self._are_off = 0
         finally:
             self._nap = None
 

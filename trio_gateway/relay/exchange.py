@@ -154,7 +154,7 @@ class Exchange:
             route.commit,
             admission.forwarded,
             relay.wall_clock,
-            relay.curfew,
+            relay.alarms,
         )
         self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
         self._next: UpstreamRequest | None = None  # for this exchange's own task
@@ -199,7 +199,11 @@ class Exchange:
 
         When this returns, nothing of the attempts is left but the winner's stream.
         """
-        self._relay.open_exchanges[self._admission.id] = self._hear
+        relay = self._relay
+        relay.open_exchanges[self._admission.id] = self._hear
+        relay.curfew.waits.add(self)
+        if relay.curfew.by < inf:
+            self.heed(relay.curfew.by)
         try:
             self._perform(self._engine.start(trio.current_time()))
             while self._settled is None:
@@ -210,7 +214,8 @@ class Exchange:
                 if self._crash is not None:
                     raise self._crash
         finally:
-            del self._relay.open_exchanges[self._admission.id]
+            del relay.open_exchanges[self._admission.id]
+            relay.curfew.waits.discard(self)
             self._set_alarm(inf)
             await self._others.aclose()
         for request in self._requests.values():
@@ -317,6 +322,10 @@ class Exchange:
 
     # News, and what the engine says to it
 
+    def heed(self, curfew_by: float) -> None:
+        """Settle by then, with a refusal where nothing else has come."""
+        self._relay.alarms.set(curfew_by, partial(self._hear, CutShort()))
+
     def _tell(self, event: Event) -> None:
         """Let the engine decide, and do what it says."""
         if self._settled is None:
@@ -382,12 +391,8 @@ class Exchange:
     async def _wait_for_news(self) -> None:
         """Wait in this exchange's own task, while others run or all wait in line."""
         self._wake = trio.Event()
-        curfew = self._relay.curfew
-        with curfew.until(inf):
-            await self._wake.wait()
+        await self._wake.wait()
         self._wake = None
-        if curfew.has_come:
-            self._tell(CutShort())
 
     async def _attempt(self, request: UpstreamRequest) -> None:
         """Make an attempt in this exchange's own task."""

@@ -12,6 +12,7 @@ import trio
 
 from trio_gateway.failover.failures import Failure
 from trio_gateway.policy.route import Account
+from trio_gateway.relay.leash import Leash
 
 
 class Call(NamedTuple):
@@ -22,6 +23,7 @@ class Call(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]  # lower-case names; no host, no length
     body: bytes
     connect_by: float  # on Trio's clock: DNS, TCP and TLS together
+    leash: Leash  # which ends `open`, and then `receive`, when it is cut
 
 
 class UpstreamStream(Protocol):
@@ -60,7 +62,8 @@ class Upstream(Protocol):
     async def open(self, call: Call) -> "UpstreamStream | Failure":
         """Send a request and wait for the head of its answer, of whatever status.
 
-        The only limit kept here is `connect_by`; all others are the caller's scopes.
+        The only limit kept here is `connect_by`; for all others the caller cuts the
+        leash, or cancels.
         A `Failure` is of class `connect`, `not_processed`, `reset` or `bad_answer`.
         """
 

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import trio
 
 from trio_gateway.failover.commands import Dial
-from trio_gateway.failover.events import AttemptFailed, CutShort, Opened
+from trio_gateway.failover.events import AttemptFailed, Opened
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import CommitPoint, Target
 from trio_gateway.providers.base import Provider
 from trio_gateway.providers.table import provider_for
-from trio_gateway.relay.curfew import Curfew
+from trio_gateway.relay.alarms import Alarms
+from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.opening import (
     Body,
     Opening,
@@ -52,7 +53,7 @@ class Asking(NamedTuple):
         commit: when an answer may flow.
         forwarded: the client's fields that upstreams may see.
         wall_clock: for absolute dates in errors.
-        curfew: when every attempt must end.
+        alarms: when attempts are late.
     """
 
     upstream: Upstream
@@ -60,18 +61,18 @@ class Asking(NamedTuple):
     commit: CommitPoint
     forwarded: Fields
     wall_clock: WallClock
-    curfew: Curfew
+    alarms: Alarms
 
 
 class UpstreamRequest:
     """One attempt; to be run once, and closed in any case."""
 
-    __slots__ = ("_asking", "_dial", "_scope", "_stream", "heard", "is_dropped", "won")
+    __slots__ = ("_asking", "_dial", "_leash", "_stream", "heard", "is_dropped", "won")
 
     def __init__(self, asking: Asking, dial: Dial) -> None:
         self._asking = asking
         self._dial = dial
-        self._scope: trio.CancelScope | None = None
+        self._leash = Leash()
         self._stream: UpstreamStream | None = None
         self.heard: Heard | None = None  # once a head has come
         self.won: Winner | None = None  # once it has an answer
@@ -80,21 +81,20 @@ class UpstreamRequest:
     def drop(self) -> None:
         """Let `run` end, whatever it is at; nobody wants its answer."""
         self.is_dropped = True
-        self.won = None
-        if self._scope is not None:
-            self._scope.cancel()
+        self._leash.cut()
 
-    async def run(self) -> Opened | AttemptFailed | CutShort | None:
+    async def run(self) -> Opened | AttemptFailed | None:
         """Run to the commit point or to a failure; None if it was dropped."""
         if self.is_dropped:
             return None
-        event: Opened | AttemptFailed | CutShort | None = None
-        curfew = self._asking.curfew
-        with curfew.until(self._dial.commit_by) as self._scope:
+        alarm = self._asking.alarms.set(self._dial.commit_by, self._leash.cut)
+        try:
             event = await self._open()
-        if event is None:
-            late = AttemptFailed(self._dial.attempt, self._lateness())
-            event = CutShort() if curfew.has_come else late
+        finally:
+            alarm.off()
+        if self._leash.is_cut:
+            self.won = None
+            event = AttemptFailed(self._dial.attempt, self._lateness())
         if self.won is None or isinstance(self.won.opening, ReadyAnswer):
             await self.aclose()  # nothing more is wanted of the upstream
         return None if self.is_dropped else event
@@ -169,4 +169,5 @@ class UpstreamRequest:
             headers=tuple(fields.items()),
             body=request.encode(model=target.model, overrides=target.overrides),
             connect_by=self._dial.connect_by,
+            leash=self._leash,
         )

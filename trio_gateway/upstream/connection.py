@@ -137,6 +137,11 @@ class Connection:
         """Say whether an idle connection has ended, or got what nobody asked for."""
         return self._link.is_readable()
 
+    def abort(self) -> None:
+        """Let whoever waits on it get a failure; it is of no use any more."""
+        self._reader.is_in_step = False
+        self._link.abort()
+
     async def aclose(self) -> None:
         """Close at once; whoever waits on it gets a failure."""
         await self._link.aclose()

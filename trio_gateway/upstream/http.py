@@ -24,6 +24,7 @@ import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Account, Secret
+from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import Call, Connect
 from trio_gateway.upstream.failures import NOT_CONNECTED, not_connected
 from trio_gateway.upstream.network import (
@@ -117,7 +118,7 @@ class HttpStream:
 
     is_ready = False  # httpx does not tell
 
-    def __init__(self, response: httpx.Response, pool: "_Pool") -> None:
+    def __init__(self, response: httpx.Response, pool: "_Pool", leash: Leash) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._status = response.status_code
         self._headers = tuple(
@@ -126,6 +127,7 @@ class HttpStream:
         self._body = response.stream
         self._chunks = aiter(response.stream)
         self._pool = pool
+        self._leash = leash
         self._end: bytes | Failure | None = None
         self._is_open = True
 
@@ -147,7 +149,11 @@ class HttpStream:
         # it is at its end, and a cut body must never look like a whole one.
         self._end = _ABANDONED
         try:
-            chunk = await anext(self._chunks)
+            with trio.CancelScope() as wait:
+                self._leash.hold(wait.cancel)
+                chunk = await anext(self._chunks)
+            if wait.cancelled_caught:
+                return self._end
         except StopAsyncIteration:
             self._end = b""
         except _TRANSLATED as error:
@@ -189,6 +195,7 @@ async def _send(call: Call, pool: "_Pool") -> HttpStream | Failure:
     """Connect, send, wait for the head; `connect_by` holds until the request starts."""
     phase = _Phase.CONNECT
     connecting = trio.CancelScope(deadline=call.connect_by)
+    call.leash.hold(connecting.cancel)
 
     async def trace(event: str, _: object) -> None:
         nonlocal phase
@@ -205,7 +212,7 @@ async def _send(call: Call, pool: "_Pool") -> HttpStream | Failure:
         return _failure(phase, error)
     if connecting.cancelled_caught:
         return Failure(FailureClass.CONNECT, "connect timeout")
-    return HttpStream(response, pool)
+    return HttpStream(response, pool, call.leash)
 
 
 def _request(call: Call) -> httpx.Request:

@@ -52,6 +52,9 @@ class Link(Protocol):
     def is_readable(self) -> bool:
         """Say whether an idle link has bytes or its end waiting: it is spent then."""
 
+    def abort(self) -> None:
+        """Let whoever waits here raise `trio.ClosedResourceError`; `aclose` follows."""
+
     async def aclose(self) -> None:
         """Close at once, without a farewell; also inside a cancelled scope, and again.
 
@@ -117,12 +120,16 @@ class SocketLink:
             pass
         return True
 
-    async def aclose(self) -> None:
+    def abort(self) -> None:
         """Close, and wake whoever waits."""
         if not self._is_closed:
             self._is_closed = True
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+
+    async def aclose(self) -> None:
+        """Close, and wake whoever waits."""
+        self.abort()
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -228,12 +235,16 @@ class TlsLink:
             pass
         return True
 
-    async def aclose(self) -> None:
+    def abort(self) -> None:
         """Close, and wake whoever waits."""
         if not self._is_closed:
             self._is_closed = True
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+
+    async def aclose(self) -> None:
+        """Close, and wake whoever waits."""
+        self.abort()
 
     def _keep_session(self) -> None:
         """Keep what the next handshake may resume; TLS 1.3 tells it after its own."""
@@ -305,15 +316,27 @@ class StreamLink:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._wait = trio.CancelScope()
+        self._is_aborted = False
 
     async def send(self, data: bytes | memoryview) -> bytes | memoryview:
         """Send all of it: these streams do not tell whether the other end speaks."""
-        await self._stream.send_all(data)
-        return b""
+        with self._waiting():
+            await self._stream.send_all(data)
+            return b""
+        raise trio.ClosedResourceError
 
     async def receive(self) -> bytes:
         """Wait for what one read brings."""
-        return bytes(await self._stream.receive_some(READ_BYTES))
+        with self._waiting():
+            return bytes(await self._stream.receive_some(READ_BYTES))
+        raise trio.ClosedResourceError
+
+    def _waiting(self) -> trio.CancelScope:
+        self._wait = trio.CancelScope()
+        if self._is_aborted:
+            self._wait.cancel()
+        return self._wait
 
     def receive_nowait(self) -> bytes | None:
         """Take nothing: Trio's streams have no such thing as a read without a wait."""
@@ -322,6 +345,11 @@ class StreamLink:
     def is_readable(self) -> bool:
         """Ask the stream, if it can tell."""
         return is_readable(self._stream)
+
+    def abort(self) -> None:
+        """Wake whoever waits; these streams close with an `await` alone."""
+        self._is_aborted = True
+        self._wait.cancel()
 
     async def aclose(self) -> None:
         """Close without waiting."""

@@ -31,6 +31,7 @@ import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Account
+from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import Call, Connect, UpstreamStream
 from trio_gateway.upstream.connection import Connection
 from trio_gateway.upstream.dial import Dial, over_sockets, over_streams
@@ -95,7 +96,9 @@ class PooledUpstream:
             request = pool.request(call)
         except InvalidRequestError:
             return _INVALID
-        return await pool.open(request, connect_by=call.connect_by, now=now)
+        return await pool.open(
+            request, connect_by=call.connect_by, leash=call.leash, now=now
+        )
 
     def pool_at(self, base_url: str, *, ca_file: str | None = None) -> "Pool | None":
         """Find or make the pool of a place; None if its `ca_file` cannot be read.
@@ -192,16 +195,17 @@ class Pool:
         return start
 
     async def open(
-        self, request: bytes, *, connect_by: float, now: float
+        self, request: bytes, *, connect_by: float, leash: Leash, now: float
     ) -> "PooledStream | Failure":
         """Send a request and wait for the head of its answer."""
         connection = await self._take_idle(now)
         if connection is None:
-            made = await self._connect(connect_by)
+            made = await self._connect(connect_by, leash)
             if isinstance(made, Failure):
                 return made
             connection = made
         self._in_use.add(connection)
+        leash.hold(connection.abort)
         try:
             failure = await connection.ask(request)
         except BaseException:
@@ -210,7 +214,7 @@ class Pool:
         if failure is not None:
             await self._discard(connection)
             return failure
-        return PooledStream(connection, self)
+        return PooledStream(connection, self, leash)
 
     async def _take_idle(self, now: float) -> Connection | None:
         while self._idle:
@@ -221,10 +225,11 @@ class Pool:
             await connection.aclose()
         return None
 
-    async def _connect(self, connect_by: float) -> Connection | Failure:
+    async def _connect(self, connect_by: float, leash: Leash) -> Connection | Failure:
         """Dial, within a limit that covers everything until a request can be sent."""
         try:
-            with trio.move_on_at(connect_by):
+            with trio.move_on_at(connect_by) as scope:
+                leash.hold(scope.cancel)
                 link = await self._dial(self._host, self._port, self._tls)
                 return Connection(link, made_at=trio.current_time())
         except NOT_CONNECTED as error:
@@ -277,13 +282,14 @@ class Pool:
 class PooledStream:
     """An answer whose head has come, over the connection that carries it."""
 
-    __slots__ = ("_connection", "_end", "_pool", "headers", "status")
+    __slots__ = ("_connection", "_end", "_leash", "_pool", "headers", "status")
 
-    def __init__(self, connection: Connection, pool: Pool) -> None:
+    def __init__(self, connection: Connection, pool: Pool, leash: Leash) -> None:
         self.status: int = connection.status
         self.headers: Sequence[tuple[bytes, bytes]] = tuple(connection.headers)
         self._connection: Connection | None = connection
         self._pool = pool
+        self._leash = leash
         self._end: bytes | Failure | None = None
 
     async def receive(self) -> bytes | Failure:
@@ -310,6 +316,7 @@ class PooledStream:
         """Free the connection, without waiting: kept after a whole body or closed."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._leash.free()
             if self._end is None:
                 self._end = _ABANDONED
             await self._pool.release(connection)

@@ -12,6 +12,7 @@ import httpx
 import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.relay.leash import Leash
 from trio_gateway.upstream.pool import CONNECT_TIMEOUT, PooledStream, PooledUpstream
 from trio_gateway.upstream.request import (
     InvalidRequestError,
@@ -59,7 +60,9 @@ class PoolTransport(httpx.AsyncBaseTransport):
         connect_by = now + _limit_s(request, "connect")
         read_s = _limit_s(request, "read")
         with trio.move_on_at(connect_by + read_s):
-            answer = await pool.open(_written(request), connect_by=connect_by, now=now)
+            answer = await pool.open(
+                _written(request), connect_by=connect_by, leash=Leash(), now=now
+            )
             if isinstance(answer, Failure):
                 raise _error(answer, request)
             body = _Body(answer, request, read_s)
