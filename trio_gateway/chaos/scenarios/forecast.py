@@ -8,6 +8,7 @@ have told it, and `wire` sends those bytes.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import exp, inf
 from random import Random
 from typing import Final
@@ -26,6 +27,7 @@ from trio_gateway.chaos.scenarios.reading import (
 )
 from trio_gateway.chaos.script import Behaviour, Refusal
 from trio_gateway.chaos.world import Breaks, Effect, Shrinks, Slows, Spell
+from trio_gateway.policy.problems import listed
 from trio_gateway.policy.route import CommitPoint, Target
 from trio_gateway.providers.table import provider_for
 
@@ -130,6 +132,17 @@ FAULTS: Final[Mapping[str, tuple[str, Read]]] = {
     "capacity": ("only the share `left` of its slots is there", _capacity),
 }
 """Every fault that a scenario may write, what it is, and how its own keys are read."""
+
+TIMES: Final = ("from", "until", "for")
+OF_PRESETS: Final = ("preset", *TIMES, "speed")
+OF_FAULTS: Final = ("fault", *TIMES, "share", "flaps")
+OF_SOME_FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "errors": ("status",),
+    "throttled": ("status", "retry_after", "hint"),
+    "slow": ("factor",),
+    "capacity": ("left",),
+}
+"""Their keys: of presets, of all faults, and of some besides."""
 
 
 # The words of `preset:`
@@ -272,14 +285,29 @@ def read_entry(section: Section) -> Entry:
             section.complain("fault", "stands beside a preset", "Make two entries.")
     else:
         plan = _fault(section)
-    section.close()
+    section.close(_owner_of)
     return Entry(plan, from_s, until_s, speed)
+
+
+def _owner_of(key: str) -> str | None:
+    """What a key belongs to that is none of this entry's; None: to nothing."""
+    owners = [
+        f"`fault: {fault}`" for fault, own in OF_SOME_FAULTS.items() if key in own
+    ]
+    if key in OF_FAULTS:
+        owners = ["faults"]
+    if key in OF_PRESETS:
+        owners = ["presets"]
+    return listed(owners) if owners else None
 
 
 def _fault(section: Section) -> Plan:
     remedy = "Write what goes wrong, such as `fault: down`, or a `preset`."
-    word = section.need("fault", one_of(FAULTS, what="a fault"), "down", remedy)
-    what = FAULTS[word][1](section)
+    word = section.need("fault", one_of(FAULTS, what="a fault"), "", remedy)
+    if not word:  # whose its keys would have been is not known
+        for key in chain(*OF_SOME_FAULTS.values()):
+            section.has(key)
+    what = FAULTS[word or "down"][1](section)
     forecast = Forecast(
         what,
         share=section.take("share", share, 1.0),

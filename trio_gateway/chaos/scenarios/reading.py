@@ -121,10 +121,19 @@ class Section:
         path = self.path if key is None else (*self.path, key)
         self._problems.append(self._document.problem(path, message, remedy))
 
-    def close(self) -> None:
-        """Complain about every key that nobody has asked for."""
+    def close(self, owner_of: Callable[[str], str | None] = lambda _: None) -> None:
+        """Complain about every key that nobody has asked for.
+
+        Args:
+            owner_of: what a key belongs to, if it is one elsewhere.
+        """
         for key in self._value:
-            if key not in self._known:
+            if key in self._known:
+                continue
+            owner = owner_of(key)
+            if owner is not None:
+                self.complain(key, f"is a key of {owner}", "Delete it.")
+            else:
                 known = sorted(self._known)
                 remedy = did_you_mean(key, known) or f"Known are {listed(known)}."
                 self.complain(key, "is not a known key", remedy)

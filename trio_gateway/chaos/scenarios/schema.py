@@ -5,24 +5,18 @@ the policies' own schema. Names of targets and models are the policy's, which no
 knows: `simulate` says that.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
-from trio_gateway.chaos.scenarios.forecast import FAULTS
+from trio_gateway.chaos.scenarios.forecast import (
+    FAULTS,
+    OF_FAULTS,
+    OF_PRESETS,
+    OF_SOME_FAULTS,
+)
 from trio_gateway.chaos.scenarios.forms import JsonSchema
 from trio_gateway.chaos.scenarios.reference import SCENARIO, SECTIONS, Word, Words
 from trio_gateway.policy.schema import DIALECT, policy_schema
 
-_TIMES: Final = ("from", "until", "for")
-# What faults and presets may have, and some faults besides.
-_OF_FAULTS: Final = ("fault", *_TIMES, "share", "flaps")
-_OF_PRESETS: Final = ("preset", *_TIMES, "speed")
-_OF_SOME: Final[Mapping[str, tuple[str, ...]]] = {
-    "errors": ("status",),
-    "throttled": ("status", "retry_after", "hint"),
-    "slow": ("factor",),
-    "capacity": ("left",),
-}
 # Without these, such a fault says nothing.
 _NEEDED: Final = ("factor", "left")
 
@@ -66,9 +60,9 @@ def _rules_of_weather() -> JsonSchema:
         "allOf": [
             {
                 "if": {"required": ["preset"]},
-                "then": {"propertyNames": {"enum": list(_OF_PRESETS)}},
+                "then": {"propertyNames": {"enum": list(OF_PRESETS)}},
             },
-            *(_rule_of_fault(name, _OF_SOME.get(name, ())) for name in FAULTS),
+            *(_rule_of_fault(name, OF_SOME_FAULTS.get(name, ())) for name in FAULTS),
         ],
     }
 
@@ -77,7 +71,7 @@ def _rule_of_fault(name: str, own: tuple[str, ...]) -> JsonSchema:
     return {
         "if": {"required": ["fault"], "properties": {"fault": {"const": name}}},
         "then": {
-            "propertyNames": {"enum": [*_OF_FAULTS, *own]},
+            "propertyNames": {"enum": [*OF_FAULTS, *own]},
             "required": [key for key in own if key in _NEEDED],
         },
     }
