@@ -14,7 +14,7 @@ UUID = "12345678-1234-4234-8234-123456789abc"
 
 def test_only_what_is_allowed_reaches_an_upstream() -> None:
     fields = [
-        (b"Authorization", b"Bearer client's"),
+        (b"authorization", b"Bearer client's"),
         (b"api-key", b"client's"),
         (b"cookie", b"a=b"),
         (b"host", b"gateway"),
@@ -26,9 +26,9 @@ def test_only_what_is_allowed_reaches_an_upstream() -> None:
         (b"x-request-id", b"client's"),
         (b"x-stainless-retry-count", b"1"),
         (b"openai-organization", b"org"),
-        (b"Traceparent", b"00-\xff-01"),
+        (b"traceparent", b"00-\xff-01"),
         (b"tracestate", b"a=1 , b=2 "),
-        (b"OpenAI-Beta", b"x=y"),
+        (b"openai-beta", b"x=y"),
     ]
     assert to_upstream(Fields(fields), request_uuid=UUID) == (
         (b"traceparent", b"00-\xff-01"),
@@ -94,5 +94,6 @@ def test_the_first_value_of_a_field_counts() -> None:
     fields = [(b"A", b" 1\t"), (b"a", b"2")]
     assert header(fields, b"a") == b"1"
     assert header(fields, b"b") is None
-    assert Fields(fields).first(b"a") == b"1"
-    assert Fields(fields).first(b"b") is None
+    asked = Fields([(b"a", b" 1\t"), (b"a", b"2")])
+    assert asked.first(b"a") == b"1"
+    assert asked.first(b"b") is None

@@ -25,20 +25,17 @@ class Fields:
     """The fields of a request, to be asked by name as often as one likes.
 
     Args:
-        pairs: names and values as they came.
+        pairs: names in lower case, and values as they came.
     """
 
     __slots__ = ("_first", "pairs")
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self.pairs = pairs
-        self._first = {name.lower(): value for name, value in reversed(pairs)}
+        self._first = dict(reversed(pairs))
 
     def first(self, name: bytes) -> bytes | None:
-        """Return the first value of a field, without the space around it.
-
-        `name` is in lower case; the field's own name may be in any.
-        """
+        """Return the first value of a field, without the space around it."""
         value = self._first.get(name)
         return None if value is None else value.strip(b" \t")
 
@@ -52,14 +49,13 @@ def to_upstream(
 ) -> tuple[tuple[bytes, bytes], ...]:
     """Return the client's fields that an upstream gets, and our `x-request-id`.
 
-    Names come out in lower case. The caller adds what belongs to the call itself:
-    content type, credentials, the operator's own fields.
+    The caller adds what belongs to the call itself: content type, credentials, the
+    operator's own fields.
     """
     own = (b"x-request-id", request_uuid.encode("ascii"))
     if not fields.are_any_of(TO_UPSTREAM):
         return (own,)
-    lowered = [(name.lower(), value) for name, value in fields.pairs]
-    return (*[field for field in lowered if field[0] in TO_UPSTREAM], own)
+    return (*[field for field in fields.pairs if field[0] in TO_UPSTREAM], own)
 
 
 def to_client(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
