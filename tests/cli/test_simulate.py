@@ -169,6 +169,19 @@ def test_a_name_that_the_policy_lacks_is_told_with_its_line(play: Path) -> None:
     assert "^^^^" in result.stderr
 
 
+def test_a_policy_that_is_not_there_is_told_where_it_is_named(
+    play: Path, tmp_path: Path
+) -> None:
+    play.write_text(play.read_text().replace(TWO, "nowhere.yaml"))
+    result = simulate(play)
+    assert result.exit_code == 2
+    assert f"{play}:3:1: policy: there is no {tmp_path / 'nowhere.yaml'}" in (
+        result.stderr
+    )
+    assert " 3 | policy: nowhere.yaml\n" in result.stderr
+    assert simulate(play, "--policy", TWO).exit_code == 0
+
+
 def test_what_is_wrong_with_the_policy_is_told_with_its_line(
     play: Path, tmp_path: Path
 ) -> None:

@@ -100,7 +100,7 @@ def simulate(
         raise click.UsageError("--seeds, --compare and --sweep do not go together")
     try:
         play = load_scenario(scenario)
-        document = read_policy_document(policy or play.policy)
+        document = read_policy_document(policy or _own_policy(play))
         first = play.seed if seed is None else seed
         runs = _runs(play, document, depth, first, seeds, compare, sweep)
     except PolicyError as error:
@@ -124,6 +124,19 @@ def simulate(
             click.echo(run_text(runs[0], command))
     if not all(run.holds for run in runs):
         raise SystemExit(1)
+
+
+def _own_policy(scenario: Scenario) -> Path | Document:
+    """The policy that a scenario names, which may not be where it is said to be."""
+    named = scenario.policy
+    if isinstance(named, Path) and not named.exists():
+        problem = scenario.document.problem(
+            ("policy",),
+            f"there is no {named}",
+            "Name a file or a folder as seen from the scenario's, or use --policy.",
+        )
+        raise PolicyError([problem], scenario.document.sources)
+    return named
 
 
 def _runs(
