@@ -235,7 +235,7 @@ class FleetMachine(RuleBasedStateMachine):
     @invariant()
     def counters_are_what_they_count(self) -> None:
         attempts = self._attempts()
-        granted = list(self.fleet._granted.values())
+        granted = list(self.fleet.lines.kept.values())
         for target in (A, B, C):
             here = [pair[1] for pair in attempts if pair[1].target is target]
             health = self.fleet.health(target, self.now)
@@ -282,8 +282,8 @@ class FleetMachine(RuleBasedStateMachine):
     @invariant()
     def no_line_holds_anybody_who_is_gone(self) -> None:
         tickets = {live.engine.history.ticket for live in self.live}
-        assert set(self.fleet._granted) <= tickets
-        for line in self.fleet._lines.values():
+        assert set(self.fleet.lines.kept) <= tickets
+        for line in self.fleet.lines.by_target.values():
             assert set(line._places) <= tickets
 
     def teardown(self) -> None:
@@ -291,8 +291,8 @@ class FleetMachine(RuleBasedStateMachine):
             if live in self.live:
                 self._tell(live, ClientLeft())
         self.counters_are_what_they_count()
-        assert not self.fleet._granted
-        assert all(not len(line) for line in self.fleet._lines.values())
+        assert not self.fleet.lines.kept
+        assert all(not len(line) for line in self.fleet.lines.by_target.values())
         for target in (A, B, C):
             health = self.fleet.health(target, self.now)
             assert health.cooldown.waiters == 0

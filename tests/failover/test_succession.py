@@ -325,6 +325,6 @@ def test_a_hundred_changes_leave_no_more_behind_than_one() -> None:
     assert set(fleet._healths) == {"p99/m", "b/m"}
     assert set(fleet._accounts) == {"p99", "b"}
     assert set(fleet._routes) == {"s99"}
-    assert set(fleet._opened_at) == {"p99"}
-    assert set(fleet._domains) <= {"p99", "b"}
+    assert set(fleet.domains.opened_at) == {"p99"}
+    assert set(fleet.domains.watches) <= {"p99", "b"}
     assert {name for name, _ in fleet.passed_over} <= {"p99/m", "b/m"}

@@ -210,7 +210,7 @@ def test_who_waits_waits_by_the_rules_of_its_own_model() -> None:
     house.an_exchange().start(0.0)
 
     assert house.see(now=0.9).waiting == 2
-    house.fleet.is_in_line(full, "nobody", 2.0)  # the line looks at the time
+    house.fleet.lines.holds(full.id, "nobody", 2.0)  # the line looks at the time
     assert house.see(now=2.0).waiting == 1
 
 

@@ -288,7 +288,7 @@ def test_18_no_leaks(swarm: Swarm, ledger: Ledger) -> None:
         (route,) = seen.simulator._world.routes
         budgets = fleet.budgets(route)
         left += budgets.in_flight + budgets.panic.live
-        left += len(fleet._lines) + len(fleet._granted) + len(fleet.calls)
+        left += len(fleet.lines.by_target) + len(fleet.lines.kept) + len(fleet.calls)
         for target in route.targets:
             health = fleet.health(target, now)
             left += health.limiter.in_flight + health.cooldown.waiters

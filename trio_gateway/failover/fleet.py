@@ -14,12 +14,11 @@ its own network included. State is lost with it, and begins closed and trusting.
 """
 
 from collections import Counter, deque
-from collections.abc import Hashable, Iterable, Sequence
-from copy import copy, deepcopy
+from collections.abc import Hashable
+from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
-from typing import Final
 
 from trio_gateway.failover import succession
 from trio_gateway.failover.balancer import seed_s
@@ -28,12 +27,11 @@ from trio_gateway.failover.budget import RouteBudgets
 from trio_gateway.failover.classify import Blame, meaning_of
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.cooldown import (
-    AuthVerdict,
-    AuthWatch,
     Disabled,
     Disablement,
 )
-from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.domains import Domains
+from trio_gateway.failover.failures import Failure
 from trio_gateway.failover.health import (
     LATE_IN_A_ROW,
     AccountHealth,
@@ -42,15 +40,9 @@ from trio_gateway.failover.health import (
     Lease,
     written_limits,
 )
-from trio_gateway.failover.limiter import WaitingLine
+from trio_gateway.failover.lines import Lines
 from trio_gateway.failover.quantile import AdaptivePatience
 from trio_gateway.policy.route import Account, Policy, Route, Target
-
-# Two targets of one vendor or region that open this close together have one cause, and
-# the others of that domain are asked last for as long.
-DOMAIN_TOGETHER_S: Final = 30.0
-# A line that never empties sheds those who wait longer than this.
-LINE_CHECK_S: Final = 0.25
 
 
 class Denied(Enum):
@@ -85,12 +77,12 @@ class Fleet:
         self._healths: dict[str, Health] = {}
         self._accounts: dict[str, AccountHealth] = {}
         self._routes: dict[str, RouteBudgets] = {}
-        self._lines: dict[str, WaitingLine[Hashable]] = {}
-        self._domains: dict[str, AuthWatch] = {}
-        self._opened_at: dict[str, dict[str, float]] = {}  # by domain, by target
-        self._granted: dict[Hashable, str] = {}  # a slot kept for whom it called
         self.calls: deque[Hashable] = deque()
         """Tickets of exchanges that should look again; drivers deliver and empty it."""
+        self.lines = Lines(self._healths, self.calls)
+        """Who waits for a slot, and for whom one is kept."""
+        self.domains = Domains(self._healths)
+        """Who falls together."""
         self.passed_over: Counter[tuple[str, Denied]] = Counter()
         """How often a target was not dialled when it was its turn, and why."""
 
@@ -136,7 +128,7 @@ class Fleet:
         for target in route.targets:
             if not self.health(target, now).is_untroubled(now):
                 return False
-            if self._opened_at and self.is_domain_suspect(target, now):
+            if self.domains.opened_at and self.domains.is_suspect(target, now):
                 return False
         return True
 
@@ -165,25 +157,17 @@ class Fleet:
 
     def shadow(self, route: Route, now: float) -> "Fleet":
         """A copy to rehearse on, as far as one route goes; nobody waits in it."""
-        twin = copy(self)
-        targets = (*route.targets, *route.context_chain)
-        healths = {target.id: self.health(target, now) for target in targets}
-        parts: dict[str, object] = {
-            "_random": Random("shadow"),
-            "_healths": {name: health.shadow() for name, health in healths.items()},
-            "_accounts": {t.account.name: self.account(t.account) for t in targets},
-            "_routes": {route.slug: self.budgets(route)},
-            "_lines": {},
-            "_granted": {},
-            "calls": deque(),
-            "passed_over": Counter(),
-        }
-        for name, part in parts.items():
-            setattr(twin, name, part)
-        for name in ("_accounts", "_routes", "_domains", "_opened_at"):
-            setattr(twin, name, deepcopy(getattr(twin, name)))
-        for health in twin._healths.values():  # noqa: SLF001 - it is one of our own
-            health.account = twin.account(health.target.account)
+        twin = Fleet(Random("shadow"), workers=self._workers)
+        twin._routes[route.slug] = deepcopy(self.budgets(route))
+        for target in (*route.targets, *route.context_chain):
+            health = self.health(target, now).shadow()
+            account = target.account
+            if account.name not in twin._accounts:
+                twin._accounts[account.name] = deepcopy(health.account)
+            health.account = twin._accounts[account.name]
+            twin._healths[target.id] = health
+        twin.domains.opened_at = deepcopy(self.domains.opened_at)
+        twin.domains.watches = deepcopy(self.domains.watches)
         return twin
 
     # Another policy
@@ -201,20 +185,19 @@ class Fleet:
             self._healths,
             policy,
             moved,
-            waited_for=self._lines,
+            waited_for=self.lines.by_target,
             random=self._random,
             now=now,
         )
         in_use = {health.target.account.name for health in self._healths.values()}
         succession.adopt_accounts(self._accounts, policy, moved, in_use=in_use)
         succession.adopt_routes(self._routes, policy)
-        succession.adopt_domains(self._domains, policy, moved)
-        succession.forget_openings(self._opened_at, self._healths)
+        succession.adopt_domains(self.domains.watches, policy, moved)
+        succession.forget_openings(self.domains.opened_at, self._healths)
         for target_id, denied in tuple(self.passed_over):
             if target_id not in self._healths:
                 del self.passed_over[target_id, denied]
-        for target_id in tuple(self._lines):  # a limit may have been raised
-            self._call_next(self._healths[target_id], now)
+        self.lines.call_all(now)
 
     # Exchanges
 
@@ -251,7 +234,7 @@ class Fleet:
         return health.is_untroubled(now) and self._has_room(health, now)
 
     def _has_room(self, health: Health, now: float) -> bool:
-        if self._lines and self._lines.get(health.target.id):
+        if self.lines.by_target.get(health.target.id):
             return False  # others were here before
         return health.has_room(now)
 
@@ -297,11 +280,8 @@ class Fleet:
             sent = breaker.sent()
         if is_panic:
             self.budgets(route).panic.live += 1
-        if self._granted.get(ticket) == target.id:
-            del self._granted[ticket]
-        else:
-            health.limiter.in_flight += 1
-            health.account.limiter.in_flight += 1
+        if not self.lines.take(target.id, ticket):
+            health.began()
         speed = health.speed(kind, now)
         patience = speed.patience(written_limits(target, kind), now)
         there = health.limiter.in_flight
@@ -320,8 +300,7 @@ class Fleet:
     def opened(self, lease: Lease, now: float) -> None:
         """An attempt reached its commit point."""
         lease.health.opened(lease, now)
-        account = lease.health.target.account
-        self._auth_watch(account).succeeded(account.name)
+        self.domains.accepted(lease.health.target.account)
 
     def ended(
         self, route: Route, lease: Lease, failure: Failure | None, now: float
@@ -332,15 +311,15 @@ class Fleet:
         if lease.is_panic:
             self.budgets(route).panic.leave()
         lease.health.ended()
-        if self._lines:
-            self._call_next(lease.health, now)
+        if self.lines.by_target:
+            self.lines.call_next(lease.health, now)
 
     def _failed(self, route: Route, lease: Lease, failure: Failure, now: float) -> None:
         health = lease.health
         before = health.breaker.opened_at
         health.failed(lease, failure, cap_s=route.retry.hint_cap_s, now=now)
         if meaning_of(failure).blame is Blame.CREDENTIAL:
-            self._blame_credential(lease, failure, now)
+            self.domains.refused(lease, failure, now)
         self._notice_opening(health, before, now)
 
     def is_given_up(self, target: Target, now: float) -> bool:
@@ -349,85 +328,6 @@ class Fleet:
         is_open = health.breaker.state(now) is BreakerState.OPEN
         is_late = health.late_in_a_row >= LATE_IN_A_ROW
         return is_open or is_late or health.is_switched_off
-
-    # Waiting in line for a slot
-
-    def join_line(
-        self, route: Route, target: Target, ticket: Hashable, *, by: float, now: float
-    ) -> float | None:
-        """Stand in line for a slot; when to look again, or None if the line is full."""
-        line = self._lines.get(target.id)
-        if line is None:
-            line = self._lines[target.id] = WaitingLine(route.queue)
-        if not line.join(ticket, now, by, rules=route.queue):
-            return None
-        return min(by, now + LINE_CHECK_S)
-
-    def is_in_line(self, target: Target, ticket: Hashable, now: float) -> bool:
-        """Whether a place in line is still held; a long line is cut short."""
-        line = self._lines.get(target.id)
-        return line is not None and line.holds(ticket, now)
-
-    def leave_line(self, target: Target, ticket: Hashable, now: float) -> None:
-        """Give up a place in line, or the slot that was kept for it."""
-        line = self._lines.get(target.id)
-        if line is not None:
-            line.give_up(ticket)
-        if self._granted.get(ticket) == target.id:
-            del self._granted[ticket]
-            health = self.health(target, now)
-            health.limiter.leave()
-            health.account.limiter.leave()
-            self._call_next(health, now)
-
-    def is_granted(self, target: Target, ticket: Hashable) -> bool:
-        """Whether a slot at this target is kept for a ticket."""
-        return self._granted.get(ticket) == target.id
-
-    def _call_next(self, health: Health, now: float) -> None:
-        """Keep a free slot for whoever waits longest for it."""
-        account = health.account
-        for target_id in self._targets_of(health):
-            line = self._lines.get(target_id)
-            other = self._healths[target_id]
-            while (
-                line is not None
-                and len(line)
-                and other.limiter.has_room(now)
-                and account.limiter.has_room(now)
-            ):
-                ticket = line.next(now)
-                if ticket is None:
-                    break
-                other.limiter.in_flight += 1
-                account.limiter.in_flight += 1
-                self._granted[ticket] = target_id
-                self.calls.append(ticket)
-            if line is not None and not len(line):
-                del self._lines[target_id]
-
-    def _targets_of(self, health: Health) -> Iterable[str]:
-        """Those who may use a slot that this target's attempt gave back."""
-        if not self._lines:
-            return ()
-        account = health.target.account
-        if account.max_concurrency is None:
-            return (health.target.id,)
-        return [
-            target_id
-            for target_id in self._lines
-            if self._healths[target_id].target.account.name == account.name
-        ]
-
-    # Openings, domains, credentials
-
-    def is_domain_suspect(self, target: Target, now: float) -> bool:
-        """Whether others of its failure domain have just failed together."""
-        opened = self._opened_at.get(target.account.failure_domain)
-        if not opened:
-            return False
-        recent = [at for at in opened.values() if now - at <= DOMAIN_TOGETHER_S]
-        return len(recent) >= 2
 
     def is_last_resort(self, target: Target, now: float) -> bool:
         """Whether a target is known not to work, and may only be tried in despair."""
@@ -438,59 +338,10 @@ class Fleet:
         """Call everyone who waits at a target that has just opened."""
         if health.breaker.opened_at == before:
             return
-        domain = health.target.account.failure_domain
-        self._opened_at.setdefault(domain, {})[health.target.id] = now
+        self.domains.opened(health.target, now)
         self.calls.extend(lease.ticket for lease in health.waiting)
 
-    def _auth_watch(self, account: Account) -> AuthWatch:
-        watch = self._domains.get(account.failure_domain)
-        if watch is None:
-            watch = self._domains[account.failure_domain] = AuthWatch()
-        return watch
-
-    def _blame_credential(self, lease: Lease, failure: Failure, now: float) -> None:
-        target, account = lease.health.target, lease.health.account
-        if failure.kind is FailureClass.QUOTA:
-            until = None
-            if failure.retry_after_s is not None:
-                until = now + failure.retry_after_s
-            self._disable_account(account, Disabled.QUOTA, now, until=until)
-            return
-        verdict = self._auth_watch(target.account).refused(target.account.name, now)
-        if verdict is AuthVerdict.DISABLE_KEY:
-            self._disable_account(account, Disabled.AUTH, now)
-            return
-        lease.health.blamed(lease, failure, now)
-        for other in self._accounts_of(target.account.failure_domain):
-            is_auth = other.disablement and other.disablement.reason is Disabled.AUTH
-            if is_auth:
-                other.disablement = None
-
-    def _accounts_of(self, domain: str) -> Sequence[AccountHealth]:
-        names = {
-            health.target.account.name
-            for health in self._healths.values()
-            if health.target.account.failure_domain == domain
-        }
-        return [self._accounts[name] for name in names if name in self._accounts]
-
-    @staticmethod
-    def _disable_account(
-        account: AccountHealth,
-        reason: Disabled,
-        now: float,
-        *,
-        until: float | None = None,
-    ) -> None:
-        disablement = Disablement.begin(reason, now, until=until)
-        account.disablement = disablement.or_later(account.disablement)
-
     # Operators
-
-    def in_line(self, target: Target) -> int:
-        """How many exchanges wait for a slot at a target."""
-        line = self._lines.get(target.id)
-        return 0 if line is None else len(line)
 
     def is_full(self, route: Route, now: float) -> bool:
         """Whether a target of this route would be asked, had it or its account room."""
@@ -508,7 +359,7 @@ class Fleet:
         """
         health = self.health(target, now)
         health.disable(Disablement.begin(reason, now))
-        self._lines.pop(target.id, None)
+        self.lines.dissolve(target.id)
         if health.is_switched_off:
             self.calls.extend(lease.ticket for lease in health.waiting)
 

@@ -252,6 +252,11 @@ class Health:
         self.estimate.observe(took_s, now)
         self._learn(lease.speed, now).observe(took_s, now)
 
+    def began(self) -> None:
+        """An attempt takes a slot, or one is kept for it."""
+        self.limiter.in_flight += 1
+        self.account.limiter.in_flight += 1
+
     def ended(self) -> None:
         """An attempt is over, well or `failed` before, and gives its slots back."""
         self.limiter.leave()

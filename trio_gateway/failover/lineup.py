@@ -49,7 +49,7 @@ def line_up(
             else:
                 well.append((target, _steps_back(fleet, target, now, dice)))
     first = _with_steps(well)
-    falling = [target for target in first if fleet.is_domain_suspect(target, now)]
+    falling = [target for target in first if fleet.domains.is_suspect(target, now)]
     if falling:
         first = [target for target in first if target not in falling] + falling
     for later in (cooling, open_):

@@ -204,7 +204,7 @@ def _target_view(fleet: Fleet, users: Users, now: float) -> TargetView:
         cooldown_until=cooldown.until if cooldown.is_active(now) else None,
         cooldown_waiters=cooldown.waiters,
         load=Load(health.limiter.in_flight, health.limiter.limit(now)),
-        waiting=fleet.in_line(target),
+        waiting=fleet.lines.length(target.id),
         account=target.account.name,
         account_load=Load(account.limiter.in_flight, account.limiter.limit(now)),
         tokens=health.budget.tokens,

@@ -17,7 +17,8 @@ from trio_gateway.failover.case import Case
 from trio_gateway.failover.classify import is_throttle
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.failures import Failure
-from trio_gateway.failover.fleet import LINE_CHECK_S, Denied
+from trio_gateway.failover.fleet import Denied
+from trio_gateway.failover.lines import LINE_CHECK_S
 from trio_gateway.failover.retry import SameTarget
 from trio_gateway.policy.route import OnHint, Target
 
@@ -112,9 +113,9 @@ class Waiter:
 
     def _for_slot(self, target: Target, reason: Reason, now: float) -> Wait | None:
         """Stand in line for a slot, if the line has room."""
-        by = self._line_by
-        until = self._case.fleet.join_line(
-            self._case.route, target, self._case.ticket, by=by, now=now
+        case = self._case
+        until = case.fleet.lines.join(
+            case.route.queue, target.id, case.ticket, by=self._line_by, now=now
         )
         return None if until is None else Wait(target, reason, until, Place.LINE)
 
@@ -125,14 +126,15 @@ class Waiter:
 
     def is_granted(self, wait: Wait) -> bool:
         """Whether a slot is kept for this exchange."""
-        is_line = wait.place is Place.LINE
-        return is_line and self._case.fleet.is_granted(wait.target, self._case.ticket)
+        is_line, lines = wait.place is Place.LINE, self._case.fleet.lines
+        return is_line and lines.keeps(wait.target.id, self._case.ticket)
 
     def go_on(self, wait: Wait, now: float) -> Wait | None:
         """The same wait for some longer, where its place in line still stands."""
         if wait.place is not Place.LINE:
             return None
-        if not self._case.fleet.is_in_line(wait.target, self._case.ticket, now):
+        lines = self._case.fleet.lines
+        if not lines.holds(wait.target.id, self._case.ticket, now):
             return None
         until = min(now + LINE_CHECK_S, self._line_by)
         return Wait(wait.target, wait.reason, until, Place.LINE)
@@ -143,6 +145,7 @@ class Waiter:
             case Place.COOLDOWN:
                 self._case.fleet.health(wait.target, now).cooldown.leave()
             case Place.LINE if not keeps_slot:
-                self._case.fleet.leave_line(wait.target, self._case.ticket, now)
+                lines = self._case.fleet.lines
+                lines.leave(wait.target.id, self._case.ticket, now)
             case _:
                 pass

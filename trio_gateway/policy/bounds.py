@@ -19,7 +19,7 @@ from math import floor, inf
 from typing import Final
 
 from trio_gateway.failover.cooldown import RESUME_SPREAD
-from trio_gateway.failover.fleet import LINE_CHECK_S
+from trio_gateway.failover.lines import LINE_CHECK_S
 from trio_gateway.policy.route import CommitMode, OnHint, Patience, Route, Target
 
 # A hint, or what is left of a cooldown, and the jitter on top.
