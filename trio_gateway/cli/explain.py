@@ -72,7 +72,8 @@ def explain(
 
     It tells who is tried, after how long, on which failures and until when, as the
     gateway itself would do it: if every attempt stays silent, and if every attempt
-    fails at once. Waits are told as long as they can be.
+    fails at once. Waits are told as long as they can be; one that no longer fits into
+    what is left is not told, and a shorter one may still fit.
 
     Nothing is sent, and no secrets are needed. With --given, health is made up: what if
     that provider was down, or throttled us? A running gateway answers the same for its
