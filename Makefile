@@ -1,4 +1,4 @@
-# `make serve`, `make test`, `make bench`, `make truth`. Each sets up .venv first, once.
+# `make serve`, `make test`, `make soak`, `make bench`, `make truth`. Each sets up .venv first, once.
 #
 #   make serve POLICY=my.yaml ARGS='--bind 127.0.0.1:8081'    your policy, your options
 
@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SERVE := $(if $(POLICY),--policy $(POLICY),--demo --policy policies/demo.yaml)
 
-.PHONY: install serve test bench truth lock clean
+.PHONY: install serve test bench truth soak planted lock clean
 
 serve: $(READY)
 	@exec $(BIN)/trio-gateway serve $(SERVE) $(ARGS)
@@ -28,6 +28,14 @@ bench: $(READY)
 # Half an hour, of which this machine should have little else to do.
 truth: $(READY)
 	@exec $(BIN)/python -m tests.truth $(ARGS)
+
+# Odd worlds by the thousand, until Ctrl-C; seeds that fail go into swarm-failed.txt.
+soak: $(READY)
+	@exec $(BIN)/python -m tests.swarm soak $(ARGS)
+
+# How many seeds the swarm needs to find bugs that were planted on purpose.
+planted: $(READY)
+	@exec $(BIN)/python -m tests.swarm.planted $(ARGS)
 
 install: $(READY)
 
