@@ -37,6 +37,7 @@ from trio_gateway.serving.server import Listener
 from trio_gateway.serving.workers.child import Child, Spawner
 from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.supervisor import NeverReadyError, Supervisor
+from trio_gateway.serving.workers.turns import Places
 from trio_gateway.serving.workers.worker import PARTING_S
 from trio_gateway.telemetry.log import Field, Level, event_line
 from trio_gateway.telemetry.metrics import Metrics
@@ -69,6 +70,8 @@ class Crew:
         self._deeds: dict[str, Action] = {}
         self._sums = Sums()
         self._children: dict[Child, int] = {}
+        # In a roll there are twice as many for a while, if they drain slowly.
+        self._places = Places(4 * house.options.workers)
         self._spawner: Spawner | None = None
         self._shutdown = Shutdown()
         self._supervisor = Supervisor(
@@ -93,6 +96,7 @@ class Crew:
             return await self._serve_behind(doors, admin)
         finally:
             _close([*doors, *admin])
+            self._places.close()
 
     async def _serve_behind(
         self, doors: Sequence[Listener], admin: Sequence[Listener]
@@ -102,7 +106,7 @@ class Crew:
         code = 1
         async with trio.open_nursery() as nursery:
             sockets = [d.socket for d in doors if isinstance(d, trio.SocketListener)]
-            self._spawner = Spawner(_COMMAND, sockets, nursery)
+            self._spawner = Spawner(_COMMAND, sockets, self._places, nursery)
             await nursery.start(self._watch_signals, reloader.hangup)
             nursery.start_soon(reloader.run)
             nursery.start_soon(self._close_at_the_end, doors)

@@ -1,11 +1,9 @@
-"""A worker's process: `python -m trio_gateway.cli.worker LINE SOCKET...`.
+"""A worker's process: `python -m trio_gateway.cli.worker ARGUMENTS`.
 
-The arguments are descriptors that the supervisor leaves open: its line, and the sockets
-that clients connect to. Nobody else starts it.
+The arguments are what the supervisor leaves open. Nobody else starts it.
 """
 
 import sys
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -21,11 +19,11 @@ from trio_gateway.serving.workers.line import Line
 from trio_gateway.serving.workers.worker import (
     SIGNALS,
     Boss,
+    Inherited,
     OrphanError,
     WorkerShutdown,
     begin,
     fail,
-    inherited,
 )
 from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_admin_app, create_app
@@ -36,21 +34,17 @@ from trio_gateway.web.targets import Action, act_on
 _FAREWELL_S: Final = 1.0
 
 
-def main(line_fd: int, socket_fds: Sequence[int]) -> int:
+async def main(inherited: Inherited) -> int:
     """Be a worker until told to end; return the exit code."""
-    return trio.run(_main, line_fd, socket_fds)
-
-
-async def _main(line_fd: int, socket_fds: Sequence[int]) -> int:
     try:
-        line, order = await begin(line_fd)
+        line, order = await begin(inherited.line_fd)
     except OrphanError:
         return 1
     try:
         assert isinstance(order, Serve), order
         house = House(order.policy, order.options, share=order.share)
         try:
-            return await _serve(line, order, house, socket_fds)
+            return await _serve(line, order, house, inherited)
         finally:
             house.close()
     except Exception as error:
@@ -58,9 +52,7 @@ async def _main(line_fd: int, socket_fds: Sequence[int]) -> int:
         raise
 
 
-async def _serve(
-    line: Line, order: Serve, house: House, socket_fds: Sequence[int]
-) -> int:
+async def _serve(line: Line, order: Serve, house: House, inherited: Inherited) -> int:
     shutdown = WorkerShutdown()
     async with PooledUpstream() as upstream:
         gateway = house.gateway(upstream, order.policy, order.news)
@@ -69,14 +61,14 @@ async def _serve(
         drain = drain_of(gateway, order.options)
         boss = Boss(line, shutdown, drain)
         obey = partial(_obey, gateway, upstream, house, drain)
+        site = Site(
+            create_app(gateway),
+            inherited.listeners(),
+            server=order.options.server,
+            turn=inherited.turn(),
+        )
         code = await run(
-            [
-                Site(
-                    create_app(gateway),
-                    inherited(socket_fds),
-                    server=order.options.server,
-                )
-            ],
+            [site],
             background=[
                 partial(watch_lag, lag_noted_by(gateway)),
                 partial(boss.obey, obey, create_admin_app(gateway)),
@@ -117,5 +109,4 @@ def _act(gateway: Gateway, target_id: str, action: Action) -> None:
 
 
 if __name__ == "__main__":
-    fds = [int(argument) for argument in sys.argv[1:]]
-    sys.exit(main(fds[0], fds[1:]))
+    sys.exit(trio.run(main, Inherited.of(sys.argv[1:])))

@@ -17,7 +17,7 @@ from hypercorn.typing import ASGIFramework
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.lifespan import Lifespan
 from trio_gateway.serving.limits import Limits, connections_for, raise_file_limit
-from trio_gateway.serving.server import Listener, Server, ServerKind
+from trio_gateway.serving.server import Listener, Server, ServerKind, Turn
 
 logger = logging.getLogger("trio_gateway.serving")
 
@@ -40,13 +40,15 @@ class Site:
     """One app and where it is reached: `host:port` (port 0 picks one) or a listener.
 
     Without limits, `run` derives them from the limit of open files. `server` is which
-    of our two serving loops it is behind.
+    of our two serving loops it is behind, `turn` is for listeners that are shared with
+    other processes.
     """
 
     app: ASGIFramework
     binds: Sequence[str | Listener]
     limits: Limits | None = None
     server: ServerKind = "fast"
+    turn: Turn | None = None
 
 
 def _nothing() -> None:
@@ -251,7 +253,9 @@ async def _open(
     try:
         for site in sites:
             limits = site.limits or default
-            server = Server(site.app, limits, failures=failures, kind=site.server)
+            server = Server(
+                site.app, limits, failures=failures, kind=site.server, turn=site.turn
+            )
             listeners: list[Listener] = []
             places.append(_Place(server, Lifespan(site.app, server), ()))
             for bind in site.binds:

@@ -54,6 +54,19 @@ class _Loop(Protocol):
     async def drain(self) -> None: ...
 
 
+class Turn(Protocol):
+    """Asked before a connection is accepted, where several processes could."""
+
+    async def come(self, listener: object) -> None:
+        """Wait until there is a connection that is ours."""
+
+    def note(self, connections: int) -> None:
+        """Take note of how many connections are open."""
+
+    def leave(self) -> None:
+        """No more are accepted."""
+
+
 class Server:
     """Serves one ASGI app; counts its connections and knows how to end them."""
 
@@ -64,7 +77,9 @@ class Server:
         *,
         failures: FailureLog | None = None,
         kind: ServerKind = "fast",
+        turn: Turn | None = None,
     ) -> None:
+        self._turn = turn
         self.limits = limits or Limits()
         self.failures = failures or FailureLog()
         self.config = hypercorn_config(self.limits)
@@ -83,11 +98,11 @@ class Server:
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection and close it; raises only `trio.Cancelled`."""
-        self._open += 1
+        self._count(1)
         try:
             await self._loop.serve(stream)
         finally:
-            self._open -= 1
+            self._count(-1)
             self._note_emptiness()
 
     async def serve_listeners(
@@ -101,6 +116,8 @@ class Server:
             async with trio.open_nursery() as nursery:
                 for listener in listeners:
                     nursery.start_soon(self._accept, listener, connections, spare)
+                if self._turn is not None:
+                    nursery.start_soon(self._take_turns, self._turn)
 
     # Draining.
 
@@ -134,11 +151,26 @@ class Server:
 
     # Accepting.
 
+    def _count(self, more: int) -> None:
+        self._open += more
+        if self._turn is not None:
+            self._turn.note(self._open)
+
+    async def _take_turns(self, turn: Turn) -> None:
+        """Have turns for as long as connections are accepted."""
+        turn.note(self._open)
+        try:
+            await trio.sleep_forever()
+        finally:
+            turn.leave()
+
     async def _accept(
         self, listener: Listener, connections: trio.Nursery, spare: "SpareFile"
     ) -> None:
         while True:
             try:
+                if self._turn is not None:
+                    await self._turn.come(listener)
                 stream = await listener.accept()
             except trio.ClosedResourceError:
                 return

@@ -28,6 +28,7 @@ from trio_gateway.serving.workers.messages import (
     Tell,
     ToWorker,
 )
+from trio_gateway.serving.workers.turns import Places
 
 # After a process has ended, for what it said last to be read.
 _LAST_WORDS_S: Final = 1.0
@@ -193,14 +194,15 @@ class Spawner:
     """Starts workers.
 
     Args:
-        command: The program; the descriptors of the line and of the listening sockets
-            are added to it as arguments.
+        command: The program; `worker.Inherited` reads the arguments that are added.
         sockets: The listening sockets, which each worker inherits.
+        places: The memory that workers share.
         nursery: Where the workers' tasks live.
     """
 
     command: Sequence[str]
     sockets: Sequence[trio.socket.SocketType]
+    places: Places
     nursery: trio.Nursery
 
     async def __call__(
@@ -211,12 +213,28 @@ class Spawner:
         Raises:
             OSError: If there can be no further process, or no further file.
         """
+        place = self.places.take()
+        try:
+            child = await self._child(place)
+        except BaseException:
+            self.places.free(place)
+            raise
+
+        def ended() -> None:
+            self.places.free(place)
+            on_end(child)
+
+        self.nursery.start_soon(_look_after, child, order(), ended)
+        return child
+
+    async def _child(self, place: int) -> Child:
         ours, theirs = socket.socketpair()
         with theirs:
-            inherited = [theirs.fileno(), *(sock.fileno() for sock in self.sockets)]
+            sockets = [sock.fileno() for sock in self.sockets]
+            inherited = [theirs.fileno(), self.places.fd, *sockets]
             try:
                 process = await trio.lowlevel.open_process(
-                    [*self.command, *map(str, inherited)],
+                    [*self.command, str(place), *map(str, inherited)],
                     stdin=subprocess.DEVNULL,
                     pass_fds=inherited,
                     # Ctrl-C is for the supervisor, which tells the workers.
@@ -225,18 +243,13 @@ class Spawner:
             except BaseException:
                 ours.close()
                 raise
-        child = Child(
-            process, Line(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
-        )
-        self.nursery.start_soon(_look_after, child, order(), on_end)
-        return child
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        return Child(process, Line(stream))
 
 
-async def _look_after(
-    child: Child, order: object, on_end: Callable[[Child], None]
-) -> None:
+async def _look_after(child: Child, order: object, on_end: Callable[[], None]) -> None:
     await child.look_after(order)
-    on_end(child)
+    on_end()
 
 
 def _name_of_signal(number: int) -> str:

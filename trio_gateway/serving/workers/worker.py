@@ -3,6 +3,7 @@
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -27,6 +28,7 @@ from trio_gateway.serving.workers.messages import (
     Ready,
     Tell,
 )
+from trio_gateway.serving.workers.turns import Turn
 
 # Rolling: long enough for a client that asks every second to ask once more on its
 # connection, and to be told that it was the last time.
@@ -155,6 +157,34 @@ async def visit(app: ASGIFramework, path: str, query: bytes) -> tuple[int, bytes
     return status, body
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What the supervisor leaves open for us: descriptors, and our place."""
+
+    place: int
+    line_fd: int
+    places_fd: int
+    socket_fds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> "Inherited":
+        """Read the arguments that `child.Spawner` adds to a command."""
+        place, line, places, *sockets = map(int, arguments)
+        return cls(place, line, places, tuple(sockets))
+
+    def turn(self) -> Turn:
+        """Our turn among the workers."""
+        return Turn(self.places_fd, self.place)
+
+    def listeners(self) -> list[trio.SocketListener]:
+        """The listening sockets that the supervisor has bound."""
+        sockets = [socket.socket(fileno=fd) for fd in self.socket_fds]
+        return [
+            trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+            for sock in sockets
+        ]
+
+
 async def begin(line_fd: int) -> tuple[Line, object]:
     """Ignore what is not for us, and take the first order.
 
@@ -174,11 +204,3 @@ async def begin(line_fd: int) -> tuple[Line, object]:
 async def fail(line: Line, why: str) -> None:
     """Say why there is nothing to be begun."""
     await line.send(Failed(why))
-
-
-def inherited(fds: Sequence[int]) -> list[trio.SocketListener]:
-    """The listening sockets that the supervisor has bound."""
-    return [
-        trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=fd)))
-        for fd in fds
-    ]
