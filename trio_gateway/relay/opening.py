@@ -48,12 +48,17 @@ _SECRET_CHARS_MIN: Final = 12
 _IDLE: Final = Failure(FailureClass.TIMEOUT, "idle")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenAnswer:
     """A stream that has begun: its held bytes, and the gate for what follows."""
 
     held: bytes
     passage: Passage
+
+    def take_held(self) -> bytes:
+        """Take what is held, so that it is not kept for as long as the stream is."""
+        held, self.held = self.held, b""
+        return held
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,12 +88,13 @@ async def _pass_on(
 ) -> bytes | Failure:
     """Pass on all but the last words, which are returned, or what broke the stream."""
     passage = answer.passage
-    data = answer.held
+    data = answer.take_held()
     silence_s = 0.0  # waited for content, the client's own slowness left out
     while not passage.is_over:
         if data:
             patience.for_client(clocks.taken_by())
             await client.send(data)
+            data = b""  # not kept while nothing comes
             if patience.is_over:  # in the same instant
                 break
         if passage.broken:
@@ -108,7 +109,7 @@ async def _pass_on(
                 return b""
             return received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
         tokens = passage.tokens
-        data = passage.feed(received)
+        data, received = passage.feed(received), b""
         silence_s += trio.current_time() - asked_at
         if passage.tokens != tokens:
             silence_s = 0.0

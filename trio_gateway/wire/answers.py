@@ -116,19 +116,17 @@ class AnswerReader:
 
     __slots__ = (
         "_asked",
-        "_finished",
+        "_choices",
         "_is_done",
         "_mould",
         "_moulds_left",
-        "_seen",
         "error",
     )
 
     def __init__(self, *, choices: int) -> None:
         self.error: object = None  # what the last `ERROR` said, parsed
         self._asked = choices
-        self._seen: set[int] = set()
-        self._finished: set[int] = set()
+        self._choices: dict[int, bool] = {}  # those seen: whether each is finished
         self._is_done = False
         self._mould: Mould | None = None
         self._moulds_left = _MOULDS_MAX
@@ -141,9 +139,9 @@ class AnswerReader:
         says that there are no more.
         """
         return (
-            bool(self._finished)
-            and self._finished == self._seen
-            and (len(self._finished) >= self._asked or self._is_done)
+            bool(self._choices)
+            and all(self._choices.values())
+            and (len(self._choices) >= self._asked or self._is_done)
         )
 
     def read(self, data: bytes, name: bytes = b"") -> Meaning:
@@ -195,11 +193,11 @@ class AnswerReader:
         delta, index = choice.get("delta"), choice.get("index") or 0
         if not isinstance(delta, (dict, NoneType)) or not isinstance(index, int):
             return Meaning.MALFORMED
-        self._seen.add(index)
-        if len(self._seen) > max(self._asked, _CHOICES_MAX):
+        self._choices.setdefault(index, False)
+        if len(self._choices) > max(self._asked, _CHOICES_MAX):
             return Meaning.MALFORMED
         if choice.get("finish_reason"):
-            self._finished.add(index)
+            self._choices[index] = True
             return Meaning.TOKEN
         return Meaning.TOKEN if _has_substance(delta) else Meaning.NOTHING
 
