@@ -17,8 +17,9 @@ import trio
 
 # Below this many entries it is not worth looking for those that are off.
 _FEW: Final = 256
-# So long the task stays when nobody needs it: beginning one anew costs more than a nap.
-_REST_S: Final = 1.0
+# So often the task looks whether anybody needs it. Telling it so, each time that there
+# is nobody, would cost more; beginning it anew each time, too.
+_LOOK_S: Final = 1.0
 
 
 class Alarm:
@@ -60,30 +61,23 @@ class Alarms:
         if self._nap is None:
             self._nap = trio.CancelScope()
             trio.lowlevel.spawn_system_task(self._run)
-        elif self._heap[0] is alarm:
+        elif self._heap[0] is alarm and at < self._nap.deadline:
             self._nap.deadline = at
         return alarm
 
     def tidy(self) -> None:
         """Note that one more is off; let go of all such where they are most."""
         self._are_off += 1
-        if self._are_off == len(self._heap) and self._nap is not None:
-            self._nap.deadline = min(self._nap.deadline, self._looks_at())
-        elif len(self._heap) > _FEW and self._are_off * 2 > len(self._heap):
+        if len(self._heap) > _FEW and self._are_off * 2 > len(self._heap):
             self._heap = [alarm for alarm in self._heap if alarm.ring is not None]
             heapify(self._heap)
             self._are_off = 0
 
-    def _looks_at(self) -> float:
-        first = self._heap[0].at
-        if self._are_off < len(self._heap):
-            return first
-        return min(first, trio.current_time() + _REST_S)
-
     async def _run(self) -> None:
         try:
             while self._heap:
-                with trio.CancelScope(deadline=self._looks_at()) as self._nap:
+                looks_at = min(self._heap[0].at, trio.current_time() + _LOOK_S)
+                with trio.CancelScope(deadline=looks_at) as self._nap:
                     await trio.sleep_forever()
                 self._ring_due()
                 if self._are_off == len(self._heap):
