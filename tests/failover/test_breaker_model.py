@@ -218,9 +218,7 @@ class Histories(RuleBasedStateMachine):
         assert breaker.is_probe_free(self.now) == (
             state is PROBE and not self.live_probes
         )
-        assert breaker.is_plain == (
-            state is CLOSED and breaker.trips == 0 and model.is_well(self.now)
-        )
+        assert breaker.is_plain == (state is CLOSED and model.is_well(self.now))
         assert state is self.seen or (self.seen, state) in LEGAL
         self.seen = state
 

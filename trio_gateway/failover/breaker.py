@@ -91,6 +91,8 @@ class BreakerState(StrEnum):
 # Python 3.11 takes ten times as long to find a member of an enumeration as to find a
 # name, and these are asked for by every request.
 _CLOSED: Final = BreakerState.CLOSED
+_OPEN: Final = BreakerState.OPEN
+_PROBE: Final = BreakerState.PROBE
 _RAMP: Final = BreakerState.RAMP
 
 
@@ -130,13 +132,13 @@ class Breaker:
         "_slow_probes",
         "_state",
         "_successes",
+        "_trips",
         "_trips_max",
         "cause",
         "is_plain",
         "open_until",
         "opened_at",
         "since",
-        "trips",
     )
 
     def __init__(self, rules: BreakerRules, random: Random) -> None:
@@ -151,8 +153,7 @@ class Breaker:
         """When the last opening ends or ended by time; -inf: it never opened."""
         self.cause = ""
         """Why it last opened, as a short phrase of our own."""
-        self.trips = 0
-        """How far the time open has doubled; forgotten step by step while closed."""
+        self._trips = 0
         self._trips_max = trips_that_count(rules)
         self._forgets_at = inf
         self._era = 0
@@ -163,29 +164,24 @@ class Breaker:
         self._successes = 0
         self._slow_probes = 0
         self.is_plain = True
-        """Whether it is closed, skips nothing and remembers no opening.
+        """Whether it is closed and skips nothing.
 
-        Then time alone changes nothing, and there is nothing else to ask. It is asked
-        far more often than it changes, so it is kept and not computed.
+        Then time alone changes nothing that anybody asks for. It is asked far more
+        often than it changes, so it is kept and not computed.
         """
 
     # Questions
 
     def state(self, now: float) -> BreakerState:
         """The state at this instant."""
-        if not self.is_plain:
+        if self._state is not _CLOSED:
             self._settle(now)
         return self._state
 
     def is_last_resort(self, now: float) -> bool:
         """Whether it is known not to work, and may only be asked in despair."""
-        match self.state(now):
-            case BreakerState.OPEN:
-                return True
-            case BreakerState.PROBE:
-                return self._probe is not None
-            case BreakerState.CLOSED | BreakerState.RAMP:
-                return False
+        state = self.state(now)
+        return state is _OPEN or (state is _PROBE and self._probe is not None)
 
     def share(self, now: float) -> float:
         """The fraction of first attempts that this target should get now."""
@@ -198,6 +194,14 @@ class Breaker:
                 return max(RAMP_SHARE_MIN, (now - self.since) / RAMP_S)
             case BreakerState.OPEN | BreakerState.PROBE:
                 return 0.0
+
+    def trips(self, now: float) -> int:
+        """How far the time open has doubled; forgotten step by step while closed."""
+        if self.state(now) is _CLOSED:
+            while self._trips and now >= self._forgets_at:
+                self._trips -= 1
+                self._forgets_at += FORGET_S
+        return self._trips
 
     def skip_share(self, now: float) -> float:
         """The fraction of first attempts that others should get, by its failures."""
@@ -216,9 +220,7 @@ class Breaker:
 
     def is_probe_free(self, now: float) -> bool:
         """Whether a request may be sent as a probe."""
-        if self.is_plain:
-            return False
-        return self.state(now) is BreakerState.PROBE and self._probe is None
+        return self.state(now) is _PROBE and self._probe is None
 
     # News
 
@@ -293,23 +295,19 @@ class Breaker:
 
     def _settle(self, now: float) -> None:
         """Make the changes that time alone makes."""
-        if self._state is BreakerState.CLOSED:
-            while self.trips and now >= self._forgets_at:
-                self.trips -= 1
-                self._forgets_at += FORGET_S
-                self._note_whether_plain()
-        elif self._state is BreakerState.OPEN:
+        if self._state is _OPEN:
             if not self.opened_at <= now < self.open_until:
                 self._start_probing(min(now, self.open_until))
-        elif self._state is BreakerState.RAMP:
+        elif self._state is _RAMP:
             ends_at = self.since + RAMP_S
             if not self.since <= now < ends_at:
                 self._state = BreakerState.CLOSED
                 self.since = min(now, ends_at)
                 self._forgets_at = self.since + FORGET_S
+                self._note_whether_plain()
 
     def _is_news(self, now: float, sent: Sent) -> bool:
-        if not self.is_plain:
+        if self._state is not _CLOSED:
             self._settle(now)
         return sent.era == self._era
 
@@ -324,11 +322,8 @@ class Breaker:
 
     def _note_whether_plain(self) -> None:
         minute = self._minute
-        self.is_plain = (
-            self._state is _CLOSED
-            and not self.trips
-            and minute.requests - minute.good < EVIDENCE_MIN
-        )
+        is_good = minute.requests - minute.good < EVIDENCE_MIN
+        self.is_plain = is_good and self._state is _CLOSED
 
     def _count_failure(self, now: float, sent: Sent, cause: str, weight: float) -> None:
         """Count what its slowness and its commit have not said yet, or said wrongly."""
@@ -357,11 +352,11 @@ class Breaker:
             self._open(now, f"{failures:g} of {n} failed: {cause}")
 
     def _open(self, now: float, cause: str) -> None:
-        self.trips = min(self.trips + 1, self._trips_max)
+        self._trips = min(self.trips(now) + 1, self._trips_max)
         self._state = BreakerState.OPEN
         self.is_plain = False
         self.since = self.opened_at = now
-        self.open_until = now + time_open_s(self._rules, self.trips, self._random)
+        self.open_until = now + time_open_s(self._rules, self._trips, self._random)
         self.cause = cause
         self._begin_era()
 

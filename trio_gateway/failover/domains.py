@@ -46,7 +46,7 @@ class Domains:
     def is_suspect(self, target: Target, now: float) -> bool:
         """Whether others of its failure domain have just failed together."""
         opened = self.opened_at.get(target.account.failure_domain)
-        if not opened:
+        if not opened or len(opened) < 2:
             return False
         recent = [at for at in opened.values() if now - at <= DOMAIN_TOGETHER_S]
         return len(recent) >= 2

@@ -19,7 +19,7 @@ from random import Random
 
 from trio_gateway.failover import balancer
 from trio_gateway.failover.balancer import Candidate
-from trio_gateway.failover.breaker import BreakerState
+from trio_gateway.failover.breaker import Breaker, BreakerState
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Route, Target
 
@@ -31,7 +31,7 @@ def line_up(
 
     The dice are fetched only where there is something to roll for.
     """
-    if len(route.tiers) == len(route.targets) and fleet.is_untroubled(route, now):
+    if route.is_listed and fleet.is_untroubled(route, now):
         return list(route.targets)
     well: list[tuple[Target, bool]] = []  # with whether it steps back behind the next
     cooling: list[tuple[float, Target]] = []
@@ -39,15 +39,17 @@ def line_up(
     for tier in route.tiers:
         for target in _balanced(fleet, tier, now, dice):
             health = fleet.health(target, now)
-            if health.is_disabled(now) or health.account.is_disabled(now):
+            if health.is_untroubled(now):
+                well.append((target, False))
+            elif health.is_disabled(now) or health.account.is_disabled(now):
                 continue
-            if health.cooldown.is_active(now):
+            elif health.cooldown.is_active(now):
                 if health.cooldown.until <= by:
                     cooling.append((health.cooldown.until, target))
-            elif fleet.is_last_resort(target, now):
+            elif health.breaker.is_last_resort(now):
                 open_.append((health.breaker.open_until, target))
             else:
-                well.append((target, _steps_back(fleet, target, now, dice)))
+                well.append((target, _steps_back(health.breaker, now, dice)))
     first = _with_steps(well)
     falling = [target for target in first if fleet.domains.is_suspect(target, now)]
     if falling:
@@ -75,14 +77,12 @@ def _balanced(
         now=now,
     )
     # Whoever must prove itself is asked now, or it would wait for a lucky draw.
-    order.sort(key=lambda index: not healths[index].breaker.is_probe_free(now))
+    if not all(health.breaker.is_plain for health in healths):
+        order.sort(key=lambda index: not healths[index].breaker.is_probe_free(now))
     return [tier[index] for index in order]
 
 
-def _steps_back(
-    fleet: Fleet, target: Target, now: float, dice: Callable[[], Random]
-) -> bool:
-    breaker = fleet.health(target, now).breaker
+def _steps_back(breaker: Breaker, now: float, dice: Callable[[], Random]) -> bool:
     if breaker.state(now) is BreakerState.PROBE:
         return False
     share = breaker.share(now)

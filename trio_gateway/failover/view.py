@@ -165,7 +165,7 @@ def describe_breaker(breaker: Breaker, now: float) -> BreakerView:
         since=None if breaker.since == -inf else breaker.since,
         until=until.get(state),
         cause=breaker.cause,
-        trips=breaker.trips,
+        trips=breaker.trips(now),
         share=breaker.share(now),
         skip_share=skip_share,
     )

@@ -198,6 +198,11 @@ class Route:
         """All targets but the context chain's, in order of preference."""
         return tuple(target for tier in self.tiers for target in tier)
 
+    @cached_property
+    def is_listed(self) -> bool:
+        """Whether list order alone decides: no tier has two targets to balance."""
+        return len(self.tiers) == len(self.targets)
+
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
