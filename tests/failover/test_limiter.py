@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trio_gateway.failover.limiter import InFlight, LagShedder, Limiter, WaitingLine
+from trio_gateway.failover.limiter import LagShedder, Limiter, WaitingLine
 from trio_gateway.policy.route import Queue
 
 # --- a target's limit -------------------------------------------------------------
@@ -408,23 +408,6 @@ class ALine(RuleBasedStateMachine):
 
 TestALine = ALine.TestCase
 TestALine.settings = settings(max_examples=100, stateful_step_count=40)
-
-
-# --- the gateway ------------------------------------------------------------------
-
-
-def test_the_gateway_holds_as_many_as_it_may() -> None:
-    gateway = InFlight(most=2)
-    assert [gateway.try_enter() for _ in range(3)] == [True, True, False]
-    gateway.leave()
-
-    assert gateway.count == 1
-    assert gateway.try_enter()
-
-
-def test_nobody_leaves_the_gateway_who_did_not_enter() -> None:
-    with pytest.raises(AssertionError):
-        InFlight(most=2).leave()
 
 
 def watch(

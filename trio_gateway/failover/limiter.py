@@ -1,11 +1,11 @@
-"""How much at once: at a target, in the line before it, and in the whole gateway.
+"""How much at once: at a target, in the line before it, and for the event loop.
 
-Four counters that never wait themselves; who may not enter is told so at once.
+Three counters that never wait themselves; who may not enter is told so at once.
 
-    request -> LagShedder -> InFlight -> Limiter -------------> upstream
-               is the loop    is the      has the target   ^
-               falling        gateway     room? no: WaitingLine, until it has,
-               behind?        full?       or the patience ends: next target
+    request -> LagShedder ------> Limiter --------------------> upstream
+               is the loop        has the target   ^
+               falling behind?    room? no: WaitingLine, until it has,
+                                  or the patience ends: next target
 
 The **limiter** of a target keeps to what the policy says (`max_concurrency`), and to
 less while the target says that it is overloaded: TCP's additive increase and
@@ -233,28 +233,6 @@ class WaitingLine(Generic[Ticket]):
     def _take_out(self, ticket: Ticket) -> None:
         ends = self._places.pop(ticket)
         del self._ends[bisect_left(self._ends, ends)]
-
-
-class InFlight:
-    """How many exchanges the whole gateway holds at once."""
-
-    __slots__ = ("count", "most")
-
-    def __init__(self, most: int) -> None:
-        self.most = most  # `max_in_flight`; a reload may change it
-        self.count = 0
-
-    def try_enter(self) -> bool:
-        """Let one more in if there is room; who came in must `leave`, once."""
-        if self.count >= self.most:
-            return False
-        self.count += 1
-        return True
-
-    def leave(self) -> None:
-        """One is over."""
-        assert self.count > 0, "more left than entered"
-        self.count -= 1
 
 
 # Later than this and tokens stutter for everybody, deadlines are missed, and the fault
