@@ -134,9 +134,12 @@ class Child:
         finally:
             self._waiting.pop(number, None)
 
-    async def look_after(self, order: object) -> None:
-        """Begin with an order, carry what is said, and note the process's end."""
+    def begin(self, order: object) -> None:
+        """Give the first order; before all others, and before `look_after`."""
         self._order(Begin(order))
+
+    async def look_after(self) -> None:
+        """Carry what is said, and note the process's end; returns after it."""
         reading = trio.CancelScope()
         try:
             async with trio.open_nursery() as nursery:
@@ -224,7 +227,8 @@ class Spawner:
             self.places.free(place)
             on_end(child)
 
-        self.nursery.start_soon(_look_after, child, order(), ended)
+        child.begin(order())
+        self.nursery.start_soon(_look_after, child, ended)
         return child
 
     async def _child(self, place: int) -> Child:
@@ -247,8 +251,8 @@ class Spawner:
         return Child(process, Line(stream))
 
 
-async def _look_after(child: Child, order: object, on_end: Callable[[], None]) -> None:
-    await child.look_after(order)
+async def _look_after(child: Child, on_end: Callable[[], None]) -> None:
+    await child.look_after()
     on_end()
 
 

@@ -1,0 +1,151 @@
+"""A worker as the supervisor sees it: real processes, which are hardly workers."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_gateway.serving.workers.child import Child, Spawner
+from trio_gateway.serving.workers.messages import Answer
+from trio_gateway.serving.workers.turns import Places
+
+STUCK_S = 30.0
+
+# What a worker's program begins with: its line, and the first order.
+PROLOGUE = """
+import pickle, socket, struct, sys, time
+line = socket.socket(fileno=int(sys.argv[2])).makefile("rwb")
+def take():
+    head = line.read(4)
+    return pickle.loads(line.read(struct.unpack("!I", head)[0])) if head else None
+def say(message):
+    data = pickle.dumps(message)
+    line.write(struct.pack("!I", len(data)) + data)
+    line.flush()
+from trio_gateway.serving.workers.messages import *
+order = take().order
+"""
+
+
+@asynccontextmanager
+async def a_child(program: str, order: object = "begin") -> AsyncIterator[Child]:
+    """A process that runs a program of a few lines."""
+    places = Places(2)
+    ended: list[Child] = []
+    try:
+        async with trio.open_nursery() as nursery:
+            command = (sys.executable, "-c", PROLOGUE + program)
+            spawn = Spawner(command, [], places, nursery)
+            child = await spawn(lambda: order, ended.append)
+            try:
+                with trio.fail_after(STUCK_S):
+                    yield child
+            finally:
+                child.kill()
+            with trio.fail_after(STUCK_S):
+                await child.ended.wait()
+        assert ended == [child]
+        # It gave its place back.
+        assert sorted([places.take(), places.take()]) == [0, 1]
+    finally:
+        places.close()
+
+
+async def test_it_is_given_an_order_and_says_that_it_is_ready() -> None:
+    async with a_child("assert order == {'a': 1}; say(Ready()); take()", {"a": 1}) as c:
+        await c.ready.wait()
+        assert not c.ended.is_set()
+
+
+async def test_how_and_why_it_ended_is_known() -> None:
+    async with a_child("say(Failed('no port')); sys.exit(3)") as child:
+        await child.ended.wait()
+        assert not child.ready.is_set()
+        assert child.ending == "no port (exit code 3)"
+    async with a_child("time.sleep(60)") as child:
+        child.kill()
+        await child.ended.wait()
+        assert child.ending == "killed by SIGKILL"
+
+
+async def test_questions_are_answered_each_with_its_own_answer() -> None:
+    answers = """
+one, two = sorted([take(), take()], key=lambda ask: ask.path)
+say(Answer(two.number, 200, two.path.encode()))
+say(Answer(999, 200, b'nobody asked'))
+say(Answer(one.number, 404, one.query))
+take()
+"""
+    got = dict[str, Answer | None]()
+
+    async def ask(path: str, query: bytes) -> None:
+        got[path] = await child.ask(path, query)
+
+    async with a_child(answers) as child:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, "/one", b"q=1")
+            nursery.start_soon(ask, "/two", b"")
+        bodies = {(a.status, a.body) for a in got.values() if a is not None}
+        assert bodies == {(404, b"q=1"), (200, b"/two")}
+
+
+async def test_who_asks_a_worker_that_dies_is_not_left_waiting() -> None:
+    async with a_child("take(); sys.exit(1)") as child:
+        assert await child.ask("/metrics") is None
+        assert await child.ask("/metrics") is None
+        child.tell("nobody hears this")
+        child.leave(do_others_serve=True)
+
+
+async def test_its_last_words_are_heard_after_its_end() -> None:
+    async with a_child("take(); say(Farewell(b'x' * 3000000))") as child:
+        child.leave(do_others_serve=False)
+        await child.ended.wait()
+        assert child.farewell == b"x" * 3_000_000
+
+
+async def test_orders_come_in_their_order() -> None:
+    echo = """
+seen = []
+while not isinstance(m := take(), Ask):
+    seen.append(m.order)
+say(Answer(m.number, 200, repr(seen).encode()))
+take()
+"""
+    async with a_child(echo) as child:
+        for number in range(100):
+            child.tell(number)
+        answer = await child.ask("/")
+        assert answer is not None
+        assert answer.body == repr(list(range(100))).encode()
+
+
+async def test_one_that_leaves_its_orders_lying_is_ended() -> None:
+    async with a_child("time.sleep(60)") as child:
+        for _ in range(500):
+            child.tell(b"x" * 10_000)
+            await trio.lowlevel.checkpoint()
+        await child.ended.wait()
+        assert child.ending == "it left its orders lying (killed by SIGKILL)"
+
+
+async def test_one_that_says_nonsense_is_ended() -> None:
+    nonsense = "line.write(struct.pack('!I', 3) + b'abc'); line.flush(); time.sleep(60)"
+    async with a_child(nonsense) as child:
+        await child.ended.wait()
+        assert "what is no message" in child.ending
+
+
+async def test_a_command_that_is_none_is_an_error_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    places = Places(1)
+    async with trio.open_nursery() as nursery:
+        spawn = Spawner([str(tmp_path / "none")], [], places, nursery)
+        with pytest.raises(FileNotFoundError):
+            await spawn(lambda: None, lambda _: None)
+    assert places.take() == 0
+    places.close()
