@@ -120,19 +120,17 @@ class Exchange:
         "_next",
         "_others",
         "_relay",
-        "_request",
         "_requests",
-        "_route",
         "_settled",
         "_wake",
+        "route",
     )
 
     def __init__(
         self, relay: Relay, route: Route, request: ChatRequest, admission: Admission
     ) -> None:
         self._relay = relay
-        self._route = route
-        self._request = request
+        self.route = route
         self._admission = admission
         self._engine = relay.engine(
             route,
@@ -233,7 +231,7 @@ class Exchange:
         """
         clocks = Clocks(
             idle_s=winner.target.timeouts.idle_s,
-            client_stall_s=self._route.timeouts.client_stall_s,
+            client_stall_s=self.route.timeouts.client_stall_s,
             total_by=self._engine.deadlines.total_by,
             curfew=self._relay.curfew,
             alarms=self._relay.alarms,
@@ -243,6 +241,8 @@ class Exchange:
                 failure = None
                 await self._send_whole(body, client, clocks.taken_by())
             case OpenAnswer() as answer:
+                # It may stream for minutes, and a prompt may be megabytes.
+                self._asking.request = self._asking.request.without_body()
                 failure = await pump(answer, winner.body, client, clocks)
                 if failure is None:
                     with trio.move_on_after(_LAST_CHUNK_S):
@@ -299,8 +299,8 @@ class Exchange:
                 key=admission.key,
                 org=admission.org,
                 project=admission.project,
-                model=self._route.slug,
-                is_stream=self._request.is_stream,
+                model=self.route.slug,
+                is_stream=self._asking.request.is_stream,
                 admitted_at=admission.admitted_at,
                 duration_s=trio.current_time() - admission.started_at,
                 first_token_s=first_token_s,

@@ -4,7 +4,7 @@ Whatever goes wrong on this way is an event for the engine. An attempt owns the 
 that was opened for it, and closes it unless its answer is still to be read.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import trio
@@ -44,12 +44,14 @@ class Winner(NamedTuple):
     opening: Opening
 
 
-class Asking(NamedTuple):
+@dataclass(slots=True)
+class Asking:
     """What all attempts of one exchange have in common.
 
     Args:
         upstream: the network.
-        request: what the client asked for.
+        request: what the client asked for; without its body once no more attempt
+            will be made.
         commit: when an answer may flow.
         forwarded: the client's fields that upstreams may see.
         wall_clock: for absolute dates in errors.

@@ -69,7 +69,8 @@ class _Chat:
         self._cancels = (scope["extensions"] or {}).get("trio_gateway.cancels")
         self._visit = Visit.begin(gateway, Fields(tuple(scope["headers"])))
         self._key: AccessKey | None = None
-        self._request: ChatRequest | None = None
+        self._request: ChatRequest | None = None  # until its exchange begins
+        self._is_stream = False
         self._shed: Shed | None = None
 
     async def serve(self) -> None:
@@ -91,13 +92,22 @@ class _Chat:
                 self._gateway.go_out()
 
     async def _serve(self, key: AccessKey) -> None:
+        exchange = await self._begin(key)
+        if exchange is not None:
+            await self._exchange(exchange)
+
+    async def _begin(self, key: AccessKey) -> Exchange | None:
+        """Read and judge the body; None where there will be no exchange.
+
+        Nothing but the exchange keeps the body, so that it is gone when that lets go.
+        """
         body = await self._read_body()
         if body is None:
             self._record_no_body()
-            return
+            return None
         if isinstance(body, Answer):
             await self._turn_away(body)
-            return
+            return None
         try:
             entry = self._judge_body(key, body)
         except Exception:  # noqa: BLE001 - our bug, whatever it is, is a loud 500
@@ -105,8 +115,12 @@ class _Chat:
             entry = answers.internal_error()
         if isinstance(entry, Answer):
             await self._turn_away(entry)
-        else:
-            await self._exchange(*entry, key)
+            return None
+        route, request = entry
+        self._request = None  # nobody is turned away any more
+        self._is_stream = request.is_stream
+        relay = self._gateway.relay
+        return Exchange(relay, route, request, self._visit.admission(key))
 
     # At the door
 
@@ -195,23 +209,18 @@ class _Chat:
 
     # Inside
 
-    async def _exchange(
-        self, route: Route, request: ChatRequest, key: AccessKey
-    ) -> None:
-        exchange = Exchange(
-            self._gateway.relay, route, request, self._visit.admission(key)
-        )
+    async def _exchange(self, exchange: Exchange) -> None:
         detail = None
         try:
             if self._cancels is not None:
                 self._cancels["on_departure"]()
                 self._reply.abandon = self._cancels["abandon"]
-                detail = await self._answer(exchange, route, request)
+                detail = await self._answer(exchange)
             else:
                 async with trio.open_nursery() as nursery:
                     self._reply.abandon = nursery.cancel_scope.cancel
                     nursery.start_soon(self._watch, nursery.cancel_scope)
-                    detail = await self._answer(exchange, route, request)
+                    detail = await self._answer(exchange)
                     nursery.cancel_scope.cancel()
         finally:
             try:
@@ -231,18 +240,18 @@ class _Chat:
         if not self._reply.is_ending:
             scope.cancel()
 
-    async def _answer(
-        self, exchange: Exchange, route: Route, request: ChatRequest
-    ) -> str | None:
+    async def _answer(self, exchange: Exchange) -> str | None:
         """Settle and deliver; return why it was refused, in one of our own phrases."""
         try:
             match await exchange.settle():
                 case Refuse() as refuse:
-                    if refuse.kind is RefusalKind.UNAVAILABLE and self._is_full(route):
+                    if refuse.kind is RefusalKind.UNAVAILABLE and self._is_full(
+                        exchange
+                    ):
                         self._shed = Shed.LINE
                     answer = answers.refused(refuse, exchange.attempts)
                 case Winner() as winner:
-                    await self._deliver(exchange, winner, request)
+                    await self._deliver(exchange, winner)
                     return None
         except Exception:  # noqa: BLE001 - our bug, whatever it is, is a loud 500
             _log.exception("exchange %s failed", self._visit.id)
@@ -252,18 +261,17 @@ class _Chat:
         await self._reply.refuse(answer, self._identity(exchange))
         return answer.detail
 
-    def _is_full(self, route: Route) -> bool:
-        return self._gateway.relay.fleet.is_full(route, trio.current_time())
+    def _is_full(self, exchange: Exchange) -> bool:
+        fleet = self._gateway.relay.fleet
+        return fleet.is_full(exchange.route, trio.current_time())
 
-    async def _deliver(
-        self, exchange: Exchange, winner: Winner, request: ChatRequest
-    ) -> None:
+    async def _deliver(self, exchange: Exchange, winner: Winner) -> None:
         self._reply.head = (
-            *_framing(winner, is_stream=request.is_stream),
+            *_framing(winner, is_stream=self._is_stream),
             *to_client(winner.stream.headers),
             *self._identity(exchange),
         )
-        if not request.is_stream:
+        if not self._is_stream:
             await exchange.deliver(winner, self._reply)
             return
         self._gateway.metrics.stream_opened()

@@ -126,6 +126,10 @@ class ChatRequest(NamedTuple):
             models=models,
         )
 
+    def without_body(self) -> "ChatRequest":
+        """What is left of it when it needs no more to be encoded."""
+        return self._replace(raw=b"", names=(), models=())
+
     def encode(self, *, model: str, overrides: Mapping[str, object]) -> bytes:
         """Return the body with another `model` and a target's `overrides`.
 

@@ -1,0 +1,30 @@
+"""What an open stream keeps while its upstream thinks."""
+
+import json
+import sys
+
+import trio
+from trio.testing import MockClock
+
+from tests.relay.driver import a_stream, an_event
+from tests.web.house import a_house
+from trio_gateway.chaos.script import Ending
+
+LONG = 1024 * 1024
+
+
+async def test_the_prompt_is_let_go_of_once_an_answer_has_begun(
+    autojump_clock: MockClock,
+) -> None:
+    said = {"model": "chat", "stream": True, "messages": [{"content": "x" * LONG}]}
+    prompt = json.dumps(said).encode()
+    house = a_house(a=[a_stream(an_event("hi"), ending=Ending.HANG)])
+
+    before = sys.getrefcount(prompt)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.post, prompt)
+        await trio.sleep(1)
+        assert house.gateway.in_flight == 1
+        assert sys.getrefcount(prompt) == before + 1  # by who asks, in the test
+        nursery.cancel_scope.cancel()
+    assert house.record.first_token_s is not None
