@@ -31,13 +31,17 @@ class Change:
     old: str
     new: str
 
+    def is_possible(self, house: Path) -> bool:
+        """Whether the words are still there, once."""
+        path = house / "trio_gateway" / self.file
+        return path.exists() and path.read_text(encoding="utf-8").count(self.old) == 1
+
     def make(self, house: Path) -> None:
         """Change a copy of the package."""
+        assert self.is_possible(house), f"{self.file} has not exactly once: {self.old}"
         path = house / "trio_gateway" / self.file
-        text = path.read_text(encoding="utf-8")
-        count = text.count(self.old)
-        assert count == 1, f"{self.file} has {count} times: {self.old}"
-        path.write_text(text.replace(self.old, self.new), encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace(self.old, self.new)
+        path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,13 @@ class Bug:
 
     name: str
     what: str
+    found_by: int  # the first seed that finds it
     changes: tuple[Change, ...]
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the code is still as the bug expects it."""
+        return all(change.is_possible(HOUSE) for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +74,8 @@ class Hunt:
         return rule
 
 
-def bug(name: str, what: str, *changes: tuple[str, str, str]) -> Bug:
-    return Bug(name, what, tuple(Change(*change) for change in changes))
+def bug(name: str, what: str, found_by: int, *changes: tuple[str, str, str]) -> Bug:
+    return Bug(name, what, found_by, tuple(Change(*change) for change in changes))
 
 
 _FORGOTTEN_LOSER: Final = (
@@ -78,6 +88,7 @@ BUGS: Final = (
     bug(
         "one_attempt_more",
         "off by one in `attempts.max`",
+        0,
         (
             "failover/candidates.py",
             "return self._route.attempts.max - self._attempts.counted()",
@@ -87,6 +98,7 @@ BUGS: Final = (
     bug(
         "never_closes",
         "a breaker that never closes again",
+        3,
         (
             "failover/breaker.py",
             "if self._successes == PROBE_SUCCESSES:",
@@ -96,26 +108,29 @@ BUGS: Final = (
     bug(
         "never_opens",
         "a breaker that never opens",
+        3,
         (
             "failover/breaker.py",
             "        self.trips = min(self.trips + 1, self._trips_max)\n",
             "        return\n",
         ),
     ),
-    bug("forgotten_loser", "the loser is not cancelled", _FORGOTTEN_LOSER),
+    bug("forgotten_loser", "the loser is not cancelled", 7, _FORGOTTEN_LOSER),
     bug(
         "second_winner",
         "a late loser becomes a second winner",
+        7,
         _FORGOTTEN_LOSER,
         (
             "failover/engine.py",
-            "case State.TRYING | State.WAITING, Opened(number):",
-            "case State.TRYING | State.WAITING | State.COMMITTED, Opened(number):",
+            "raise self._misuse(event)\n\n    def _left(",
+            "return (Commit(event.attempt),)\n\n    def _left(",
         ),
     ),
     bug(
         "hint_ignored",
         "Retry-After is not heeded",
+        30,
         (
             "failover/health.py",
             "cooldown.hint(now, hint_s,",
@@ -125,6 +140,7 @@ BUGS: Final = (
     bug(
         "hint_shrinks",
         "a later, shorter hint replaces a longer one",
+        55,
         (
             "failover/cooldown.py",
             "self.until = max(self.until, until) if was_active else until",
@@ -134,15 +150,17 @@ BUGS: Final = (
     bug(
         "free_duplicates",
         "overlaps and hedges are not paid for",
+        7,
         (
             "failover/doubling.py",
-            "is_paid = self.fleet.budgets(self.route).extras.try_withdraw(now)",
-            "is_paid = self.fleet.budgets(self.route).extras.left(now) >= 1.0",
+            ".extras.try_withdraw(now)",
+            ".extras.left(now) >= 1.0",
         ),
     ),
     bug(
         "free_failures",
         "a target is not charged for what it fails",
+        0,
         (
             "failover/budget.py",
             "self.tokens = max(0.0, self.tokens - cost)",
@@ -152,6 +170,7 @@ BUGS: Final = (
     bug(
         "deadline_restarts",
         "the deadline is not shortened by what earlier attempts took",
+        0,
         (
             "failover/engine.py",
             "            now,\n        )\n        timeouts = ",
@@ -159,13 +178,14 @@ BUGS: Final = (
         ),
         (
             "failover/engine.py",
-            "connect_by = min(",
-            "commit_by += now - self.attempts[0].started_at\n        connect_by = min(",
+            "connect_by = now",
+            "commit_by += now - self.attempts[0].started_at\n        connect_by = now",
         ),
     ),
     bug(
         "no_reserve",
         "an attempt takes the time that later targets need",
+        0,
         (
             "failover/candidates.py",
             "return self.targets[: self.attempts_left()]",
@@ -175,6 +195,7 @@ BUGS: Final = (
     bug(
         "client_error_moves",
         "a client's own error is tried elsewhere",
+        14,
         (
             "failover/engine.py",
             "elif verdict is Verdict.STOP and not moves:",
@@ -184,6 +205,7 @@ BUGS: Final = (
     bug(
         "billed_twice",
         "what may have been processed is sent again to the same target",
+        1,
         (
             "failover/retry.py",
             "return meaning_of(result).verdict is Verdict.RETRY",
@@ -193,6 +215,7 @@ BUGS: Final = (
     bug(
         "leaked_probe",
         "a probe that ends neutrally keeps its slot",
+        17,
         (
             "failover/breaker.py",
             "        self._give_back(sent)\n        if sent.era == self._era:\n",
@@ -202,15 +225,17 @@ BUGS: Final = (
     bug(
         "leaked_waiter",
         "who stops waiting for a cooldown is still counted",
+        0,
         (
             "failover/waiting.py",
-            "self.fleet.health(wait.target, now).cooldown.leave()",
+            "self._case.fleet.health(wait.target, now).cooldown.leave()",
             "pass",
         ),
     ),
     bug(
         "departures_blamed",
         "a client who leaves counts against the target",
+        2,
         (
             "failover/classify.py",
             "FailureClass.CANCELLED: Meaning(Verdict.STOP, Blame.NOBODY),",
@@ -220,6 +245,7 @@ BUGS: Final = (
     bug(
         "waits_for_one_of_several",
         "a backoff before the same target, while another could be asked",
+        8,
         (
             "failover/candidates.py",
             "self.is_alone = len(targets) == 1",
@@ -229,6 +255,7 @@ BUGS: Final = (
     bug(
         "unbounded_last_resort",
         "any number of requests may try an open target",
+        0,
         (
             "failover/fleet.py",
             "if panic.live >= panic.limit(now):",
@@ -238,15 +265,17 @@ BUGS: Final = (
     bug(
         "unseen_lateness",
         "the soft limit rings no alarm",
+        0,
         (
             "failover/engine.py",
-            "at = min(at, attempt.soft_at)",
-            "at = min(at, attempt.soft_at + 3600.0)",
+            "                at = attempt.soft_at\n",
+            "                at = attempt.soft_at + 3600.0\n",
         ),
     ),
     bug(
         "too_costly",
         "duplicates may cost more than `max_cost_multiplier`",
+        4,
         (
             "failover/spend.py",
             "return paid + 1 <= route.max_cost_multiplier",
