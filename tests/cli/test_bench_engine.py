@@ -18,6 +18,6 @@ def test_programs_get_the_multiple_as_one_line_of_json() -> None:
 
     found = json.loads(result.stdout)
     assert result.stdout.count("\n") == 1
-    # Whatever the machine, deciding is no more than reading a few requests.
-    assert 0.0 < found["multiple"] < 20.0
+    # Two at home; what it is made of is counted in tests/failover/test_cost.
+    assert 0.0 < found["multiple"] < 2.5
     assert found["deciding_us"] > 0.0

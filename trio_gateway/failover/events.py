@@ -1,11 +1,15 @@
-"""What the driver tells the engine; each event names its attempt."""
+"""What the driver tells the engine; each event names its attempt.
+
+As with the commands, nobody changes one; those of every request are not frozen, for
+that is four times as dear.
+"""
 
 from dataclasses import dataclass
 
 from trio_gateway.failover.failures import Failure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opened:
     """An attempt reached its commit point: a first token, or a whole answer."""
 
@@ -30,7 +34,7 @@ class Called:
     """The fleet called this exchange: a slot is kept for it, or a target has opened."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnswerEnded:
     """The winner's answer ended: whole where `failure` is None, else broken."""
 
