@@ -12,6 +12,7 @@ from trio_gateway.cli.reload import Reloader, Retain
 from trio_gateway.cli.source import PolicySource
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.lag import watch_lag
+from trio_gateway.serving.collector import spare_the_collector
 from trio_gateway.serving.process import Addresses, Drain, Site, run
 from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_admin_app, create_app
@@ -71,3 +72,4 @@ class Alone:
 
     def _announce(self, addresses: Addresses) -> None:
         announce(self.house, addresses, self.policy)
+        spare_the_collector()

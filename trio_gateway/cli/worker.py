@@ -14,6 +14,7 @@ from trio_gateway.cli.orders import Act, Adopt, Serve
 from trio_gateway.failover.view import targets_of
 from trio_gateway.policy.share import divided
 from trio_gateway.relay.lag import watch_lag
+from trio_gateway.serving.collector import spare_the_collector
 from trio_gateway.serving.process import Drain, Site, run
 from trio_gateway.serving.workers.line import Line
 from trio_gateway.serving.workers.worker import (
@@ -74,7 +75,7 @@ async def _serve(line: Line, order: Serve, house: House, inherited: Inherited) -
                 partial(boss.obey, obey, create_admin_app(gateway)),
             ],
             drain=drain,
-            on_listening=lambda _: boss.listening.set(),
+            on_listening=lambda _: _begun(boss),
             shutdown=shutdown,
             signals=SIGNALS,
         )
@@ -100,6 +101,11 @@ async def _obey(
             _act(gateway, target_id, action)
         case _:
             raise TypeError(f"{order!r} is no order")
+
+
+def _begun(boss: Boss) -> None:
+    spare_the_collector()
+    boss.listening.set()
 
 
 def _act(gateway: Gateway, target_id: str, action: Action) -> None:
