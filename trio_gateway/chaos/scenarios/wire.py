@@ -161,8 +161,10 @@ class Wire:
                         return False
                     await trio.sleep(after_s)
 
-    def _wanted(self, ticket: str) -> Wanted:
-        question = self._questions[ticket]
+    def _wanted(self, ticket: str) -> Wanted | None:
+        question = self._questions.get(ticket)
+        if question is None:
+            return None  # its client had gone before the request arrived
         clients = question.crowd.clients
         commit = self._routes[clients.slug].commit
         opens_at = _WHOLE

@@ -67,7 +67,7 @@ class WireTarget:
         host: where it is found.
         setting: the world that it is in.
         seed: of the dice of its connections.
-        wanted: what a ticket wants.
+        wanted: what a ticket wants; None where its exchange is over.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class WireTarget:
         setting: Setting,
         *,
         seed: int,
-        wanted: Callable[[str], Wanted],
+        wanted: Callable[[str], Wanted | None],
     ) -> None:
         spec = setting.world.targets[target.id]
         at_connect = tuple(
@@ -150,8 +150,10 @@ class WireTarget:
             return Refusal.RESET  # a connection from before, to what is gone
         said = json.loads(request.body)
         ticket = said["user"]
-        self._turns[ticket] += 1
         wanted = self._wanted(ticket)
+        if wanted is None:
+            return Refusal.CLOSE  # nobody waits for it any more
+        self._turns[ticket] += 1
         outline = self._supply.outline(
             f"{ticket}/{self.target.id}/{self._turns[ticket]}",
             tokens=wanted.tokens,
