@@ -33,6 +33,21 @@ PROOFS = (
     ),
     (
         3,
+        "an event that is passed on unparsed means what parsing would say",
+        "any edit of any event",
+        "wire/test_mould.py::test_a_reader_that_has_a_mould_says_what_one_without_says",
+    ),
+    (
+        3,
+        "what comes in the instant of a limit passes whole, or shows a break",
+        "30 schedules of each race",
+        (
+            "relay/test_patience.py::"
+            "test_what_comes_in_the_last_instant_passes_whole_or_shows_a_break"
+        ),
+    ),
+    (
+        3,
         "a truncated stream ends uncleanly, on a real socket",
         "every ending",
         "sockets/test_gateway_streams.py::test_a_stream_cut_upstream_ends_visibly_broken",
