@@ -27,7 +27,7 @@ from trio_gateway.telemetry.metrics import CONTENT_TYPE
 from trio_gateway.web import answers, chat
 from trio_gateway.web.answers import Answer, RefusedError
 from trio_gateway.web.catalog import catalog, json_response
-from trio_gateway.web.connection import StrictConnection, connection_to
+from trio_gateway.web.connection import InferenceApp, StrictConnection
 from trio_gateway.web.gateway import Gateway
 from trio_gateway.web.operators import operators_pages
 from trio_gateway.web.rights import key_of
@@ -43,8 +43,12 @@ _HEALTH: Final = frozenset({"/livez", "/readyz"})
 
 def create_app(gateway: Gateway) -> QuartTrio:
     """Make the app for clients."""
-    app = plain_app("trio_gateway.web", gateway.new_id, partial(_readiness, gateway))
-    app.asgi_http_class = connection_to(gateway)
+    app = plain_app(
+        "trio_gateway.web",
+        gateway.new_id,
+        partial(_readiness, gateway),
+        make=partial(InferenceApp, gateway),
+    )
     app.register_blueprint(catalog(gateway))
 
     @app.post(chat.PATH)
@@ -125,13 +129,17 @@ def _readiness(gateway: Gateway) -> Mapping[str, object]:
 
 
 def plain_app(
-    name: str, new_id: Callable[[], str], readiness: Callable[[], Mapping[str, object]]
+    name: str,
+    new_id: Callable[[], str],
+    readiness: Callable[[], Mapping[str, object]],
+    *,
+    make: Callable[..., QuartTrio] = QuartTrio,
 ) -> QuartTrio:
     """An app with the health checks, our envelope, and nothing of Quart's own.
 
     `readiness` is what `/readyz` says; it raises `RefusedError` where that is no.
     """
-    app = QuartTrio(name, static_folder=None, template_folder=None)
+    app = make(name, static_folder=None, template_folder=None)
     app.asgi_http_class = StrictConnection
     app.config.update(
         RESPONSE_TIMEOUT=None,  # there is one judge of time, and it is not Quart

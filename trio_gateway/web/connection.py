@@ -1,5 +1,6 @@
 """Where a request enters: chat completions go their own way, all else to Quart."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from hypercorn.typing import (
@@ -7,8 +8,10 @@ from hypercorn.typing import (
     ASGISendCallable,
     ASGISendEvent,
     HTTPScope,
+    Scope,
 )
 from quart import Quart, Request
+from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 
 from trio_gateway.web import chat
@@ -42,23 +45,25 @@ class StrictConnection(TrioASGIHTTPConnection):
         return request
 
 
-def connection_to(gateway: Gateway) -> type[TrioASGIHTTPConnection]:
-    """Make the class of connections of a gateway's app."""
+class InferenceApp(QuartTrio):
+    """Quart's app, past which chat completions go from its ASGI entry on."""
 
-    class Connection(StrictConnection):
-        """One request's own scope."""
+    def __init__(self, gateway: Gateway, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self._gateway = gateway
 
-        async def __call__(
-            self, receive: ASGIReceiveCallable, send: ASGISendCallable
-        ) -> None:
-            """Serve one request, to the last byte of its answer."""
-            path = self.scope["path"].rstrip("/")
-            if self.scope["method"] == "POST" and path == chat.PATH:
-                await chat.serve_chat(gateway, self.scope, receive, send)
-            else:
-                await super().__call__(receive, send)
-
-    return Connection
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Serve one request, to the last byte of its answer."""
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "POST"
+            and _path(scope["path"]).rstrip("/") == chat.PATH
+        ):
+            await chat.serve_chat(self._gateway, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _path(target: str) -> str:
