@@ -101,7 +101,8 @@ def seed_s(others: Iterable[PeakEwma], now: float) -> float:
     return values_s[len(values_s) // 2] if values_s else _UNSEEN_S
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would take four times as long to make, twice for every request.
+@dataclass(slots=True)
 class Candidate:
     """One target of a tier, as far as the choice is concerned."""
 

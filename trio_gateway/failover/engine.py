@@ -19,7 +19,8 @@ simulator drive the very same object and a test can try every history it allows.
 
 Its questions have rooms of their own. Whom next? `candidates`, in the order of
 `lineup`. When? `deadlines`, `waiting`, and the alarms below. Beside which? `doubling`.
-Is it over? `refusal` says how.
+Is it over? `refusal` says how. What they share is the `case`. A request without trouble
+needs the first two alone: the others are made when something is late, or fails.
 
 At most two attempts are alive at once. Each is alive until exactly one of these: it
 failed, it was dropped, its answer ended, the client left. The fleet is informed of each
@@ -249,22 +250,20 @@ class Engine:
     def _resume(self, now: float) -> tuple[Command, ...]:
         """Look whether the wait is over, one way or the other."""
         wait, waiter = self._waiting, Waiter(self._case)
+        candidates = self._case.candidates
         assert wait is not None
         is_granted = waiter.is_granted(wait)
         if not is_granted and (longer := waiter.go_on(wait, now)):
             self._waiting = longer
             return ()
         # A slot may come from an attempt that was told to stay away, or that broke it.
-        is_usable = self._case.candidates.why_not(wait.target, now) in (
-            None,
-            Denied.FULL,
-        )
+        is_usable = candidates.why_not(wait.target, now) in (None, Denied.FULL)
         keeps_slot = is_granted and is_usable
         waiter.end(wait, now, keeps_slot=keeps_slot)
         self.state, self._waiting = _TRYING, None
-        if keeps_slot or self._case.candidates.why_not(wait.target, now) is None:
+        if keeps_slot or candidates.why_not(wait.target, now) is None:
             return self._dial(wait.target, wait.reason, now)
-        self._case.candidates.remove(wait.target)
+        candidates.remove(wait.target)
         if not self.attempts:
             return self._go_on(Reason.FIRST, None, now)
         return self._go_on(Reason.FAILOVER, self.attempts[-1].failure, now)
@@ -301,11 +300,8 @@ class Engine:
 
     def _on_call(self, now: float) -> tuple[Command, ...]:
         if self._waiting is not None:
-            return (
-                self._resume(now)
-                if Waiter(self._case).is_granted(self._waiting)
-                else ()
-            )
+            is_granted = Waiter(self._case).is_granted(self._waiting)
+            return self._resume(now) if is_granted else ()
         for attempt in self.attempts.live():
             leaves_at = Doubling(self._case).leaves_at(attempt, now)
             self._move_at = min(self._move_at, leaves_at)

@@ -5,9 +5,14 @@ slots, each route's budgets, and who waits for what. It decides nothing about on
 exchange; it says what may be tried and remembers how it went.
 
     engine -- line_up -----> in which order, by health     (failover/lineup)
-           -- try_dial ----> a lease, or why not
+           -- is_free -----> whether nothing at all speaks against a target
+           -- why_not -----> what does, where something may
+           -- dial --------> a lease
            -- slow, opened, ended: each lease ends once
            <- calls -------- whose turn it is, whose target has just failed
+
+Nearly always everybody is well. So each question begins with what is known at a glance
+(a target is untroubled, it has room), and looks into troubles only where there are any.
 
 One fleet serves one process: what a target is like is an observation of this process,
 its own network included. State is lost with it, and begins closed and trusting.

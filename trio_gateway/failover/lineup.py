@@ -31,8 +31,14 @@ def line_up(
 
     The dice are fetched only where there is something to roll for.
     """
-    if route.is_listed and fleet.is_untroubled(route, now):
-        return list(route.targets)
+    if fleet.is_untroubled(route, now):
+        if route.is_listed:
+            return list(route.targets)
+        return [
+            target
+            for tier in route.tiers
+            for target in _balanced(fleet, tier, now, dice)
+        ]
     well: list[tuple[Target, bool]] = []  # with whether it steps back behind the next
     cooling: list[tuple[float, Target]] = []
     open_: list[tuple[float, Target]] = []
