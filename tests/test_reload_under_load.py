@@ -33,8 +33,8 @@ from trio_gateway.cli.watch import WatchedFiles
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.route import Policy
-from trio_gateway.relay.exchange import Relay
 from trio_gateway.relay.record import ExchangeRecord, Outcome
+from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.server import Server
 from trio_gateway.telemetry.metrics import Metrics

@@ -27,8 +27,8 @@ from trio_gateway.chaos.seen import RequestEnding
 from trio_gateway.chaos.server import SimulatedProvider
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Jitter
-from trio_gateway.relay.exchange import Relay
 from trio_gateway.relay.record import ExchangeRecord, Outcome
+from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.server import Server
 from trio_gateway.telemetry.metrics import Metrics

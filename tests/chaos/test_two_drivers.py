@@ -41,8 +41,9 @@ from trio_gateway.policy.route import (
 )
 from trio_gateway.providers.table import provider_for
 from trio_gateway.relay.admission import Admission
-from trio_gateway.relay.exchange import Exchange, Relay
+from trio_gateway.relay.exchange import Exchange
 from trio_gateway.relay.record import Outcome
+from trio_gateway.relay.relay import Relay
 from trio_gateway.relay.upstream_request import Winner
 
 SEED = "7"

@@ -13,8 +13,9 @@ from trio_gateway.failover.failures import Failure
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Route
 from trio_gateway.relay.admission import Admission
-from trio_gateway.relay.exchange import Exchange, Relay
+from trio_gateway.relay.exchange import Exchange
 from trio_gateway.relay.record import ExchangeRecord
+from trio_gateway.relay.relay import Relay
 from trio_gateway.relay.upstream_request import Winner
 from trio_gateway.wire.chat import ChatRequest
 

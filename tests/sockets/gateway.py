@@ -33,9 +33,9 @@ from trio_gateway.chaos.server import (
 from trio_gateway.chaos.weather import Weather
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Policy
-from trio_gateway.relay.exchange import Relay
 from trio_gateway.relay.port import Connect
 from trio_gateway.relay.record import ExchangeRecord
+from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.process import Shutdown, Site, serve
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.upstream.network import connect_tcp

@@ -19,8 +19,8 @@ from trio_gateway.chaos.script import Behaviour
 from trio_gateway.chaos.upstream import ScriptedUpstream
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Policy
-from trio_gateway.relay.exchange import Relay
 from trio_gateway.relay.record import ExchangeRecord
+from trio_gateway.relay.relay import Relay
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.web.app import create_app
 from trio_gateway.web.gateway import Gateway

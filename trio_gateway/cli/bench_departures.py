@@ -30,7 +30,7 @@ from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.load import read_policy
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import Policy
-from trio_gateway.relay.exchange import Relay
+from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.process import Shutdown, Site, serve
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.upstream.pool import PooledUpstream

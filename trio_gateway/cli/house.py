@@ -21,8 +21,8 @@ from trio_gateway.failover.fleet import Fleet
 from trio_gateway.failover.limiter import LagShedder
 from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.policy.share import WHOLE, Share, divided
-from trio_gateway.relay.exchange import Relay
 from trio_gateway.relay.record import ExchangeRecord
+from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.process import Drain
 from trio_gateway.serving.server import ServerKind
 from trio_gateway.telemetry.attention import Attention

@@ -28,7 +28,7 @@ from trio_gateway.chaos.scenarios.worlds import setting_of
 from trio_gateway.chaos.tally import Result
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Policy
-from trio_gateway.relay.exchange import Relay
+from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.server import Server
 from trio_gateway.telemetry.metrics import Metrics

@@ -11,8 +11,6 @@ comes from outside, as alarms and as calls of the fleet: the engine never waits,
 decision is taken and performed at once, in the task of whoever brings the news.
 """
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from random import Random
@@ -29,77 +27,31 @@ from trio_gateway.failover.commands import (
     WakeAt,
 )
 from trio_gateway.failover.deadlines import Wish
-from trio_gateway.failover.engine import Engine, State
+from trio_gateway.failover.engine import State
 from trio_gateway.failover.events import (
     AnswerEnded,
-    Called,
     ClientLeft,
     CutShort,
     Event,
     TimeCame,
 )
 from trio_gateway.failover.failures import Failure
-from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Route
 from trio_gateway.relay.admission import Admission
-from trio_gateway.relay.alarms import Alarm, Alarms
-from trio_gateway.relay.curfew import Curfew
+from trio_gateway.relay.alarms import Alarm
 from trio_gateway.relay.late_nursery import LateNursery
 from trio_gateway.relay.opening import OpenAnswer, ReadyAnswer
-from trio_gateway.relay.port import Client, Upstream, WallClock
+from trio_gateway.relay.port import Client
 from trio_gateway.relay.pump import STALLED, Clocks, pump
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Shed
 from trio_gateway.relay.recording import attempt_record, outcome_of
+from trio_gateway.relay.relay import Relay
 from trio_gateway.relay.upstream_request import Asking, UpstreamRequest, Winner
 from trio_gateway.wire.chat import ChatRequest
 
 # After [DONE] a well-behaved upstream ends its body at once, and its connection can be
 # used again. One that does not is not worth waiting for.
 _LAST_CHUNK_S: Final = 0.05
-
-
-@dataclass(slots=True)
-class Relay:
-    """What all exchanges share: the network, the fleet's health, and where records go.
-
-    Args:
-        upstream: the network.
-        fleet: the health of all targets.
-        recorder: told of each exchange, once, when it is over. Must not block.
-        wall_clock: seconds since 1970, for absolute dates.
-        seed: makes the dice of a simulation repeatable.
-        curfew: when every exchange must end.
-        engine: what decides; tests give one that is watched.
-        alarms: when exchanges want to be woken.
-        open_exchanges: where each that has not settled is told news.
-    """
-
-    upstream: Upstream
-    fleet: Fleet
-    recorder: Callable[[ExchangeRecord], None]
-    wall_clock: WallClock
-    seed: str = ""
-    curfew: Curfew = field(default_factory=Curfew)
-    engine: type[Engine] = Engine
-    alarms: Alarms = field(default_factory=Alarms)
-    open_exchanges: dict[Hashable, Callable[[Event], None]] = field(
-        default_factory=dict
-    )
-    _are_calls_delivered: bool = False
-
-    def deliver_calls(self) -> None:
-        """Pass the fleet's calls on to the exchanges that wait for them."""
-        calls = self.fleet.calls
-        if not calls or self._are_calls_delivered:
-            return  # by whoever this exchange owes its own call to
-        self._are_calls_delivered = True
-        try:
-            while calls:
-                tell = self.open_exchanges.get(calls.popleft())
-                if tell is not None:
-                    tell(Called())
-        finally:
-            self._are_calls_delivered = False
 
 
 class Exchange:
@@ -125,6 +77,8 @@ class Exchange:
         "_wake",
         "route",
     )
+
+    _alarm: Alarm | None
 
     def __init__(
         self, relay: Relay, route: Route, request: ChatRequest, admission: Admission
@@ -159,7 +113,7 @@ class Exchange:
         self._has_stalled = False  # the client, with a whole answer before it
         self._is_attempting = False  # this exchange's own task is busy
         self._others = LateNursery(self._note_crash)
-        self._alarm: Alarm | None = None
+        self._alarm = None
         self._settled: Winner | Refuse | None = None
         self._wake: trio.Event | None = None  # if this exchange's own task waits
         self._crash: Exception | None = None

@@ -9,7 +9,7 @@ from trio_gateway.access.keys import Keyring
 from trio_gateway.failover.limiter import LagShedder
 from trio_gateway.failover.view import FleetView, describe
 from trio_gateway.policy.route import Policy
-from trio_gateway.relay.exchange import Relay
+from trio_gateway.relay.relay import Relay
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.telemetry.recent import RecentExchanges
 
