@@ -18,7 +18,10 @@ def leaves(command: click.Command, *names: str) -> Iterator[list[str]]:
     if not isinstance(command, click.Group):
         yield [*names]
         return
-    for name, below in command.commands.items():
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
         yield from leaves(below, *names, name)
 
 

@@ -3,13 +3,42 @@
 Exit codes: 0 good; 1 the answer is no; 2 wrong usage, or a file that cannot be used.
 """
 
+from typing import ClassVar
+
 import click
 
+from trio_gateway.cli.lazy import LazyGroup
 
-def __getattr__(name: str) -> click.Group:
-    """Import the commands when they are asked for: a worker's start needs none."""
-    if name != "main":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from trio_gateway.cli.commands import main
 
-    return main
+class _Commands(LazyGroup):
+    below: ClassVar = {
+        "bench": "bench",
+        "check": "check",
+        "explain": "explain",
+        "import": "import_",
+        "init": "init",
+        "keys": "keys",
+        "schema": "schema",
+        "serve": "serve",
+        "simulate": "simulate",
+        "upstream": "upstream",
+    }
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trio-gateway")
+def main() -> None:
+    """An OpenAI-compatible gateway that keeps answering while providers fail.
+
+    \b
+    Examples:
+      trio-gateway serve --demo --policy policies/demo.yaml
+      trio-gateway check my.yaml
+      trio-gateway explain my.yaml chat --given openai=open
+      trio-gateway COMMAND --help
+
+    \b
+    Commands complete themselves in bash with this line in ~/.bashrc; in zsh and fish
+    with zsh_source and fish_source in place of bash_source:
+      eval "$(_TRIO_GATEWAY_COMPLETE=bash_source trio-gateway)"
+    """  # noqa: D301 - click's mark of lines to be kept is the character itself

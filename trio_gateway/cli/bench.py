@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import click
 import trio
@@ -17,6 +17,7 @@ from trio_gateway.bench import processes, profile, report
 from trio_gateway.bench.loads import LOADS
 from trio_gateway.bench.run import SCENARIOS, Plan, Results, run, run_profiled
 from trio_gateway.bench.systems import PRODUCT, YARDSTICK, StartError, System
+from trio_gateway.cli.lazy import LazyGroup
 
 T = TypeVar("T")
 
@@ -38,7 +39,11 @@ def _scenarios(
     return names or tuple(SCENARIOS)
 
 
-@click.group(invoke_without_command=True)
+class _Commands(LazyGroup):
+    below: ClassVar = {"departures": "bench_departures", "engine": "bench_engine"}
+
+
+@click.group(cls=_Commands, invoke_without_command=True)
 @click.option(
     "--compare",
     callback=_names,

@@ -7,11 +7,14 @@ are over when it begins. `bench --profile` runs the gateway this way.
 import cProfile
 import sys
 
+import click
+
 from trio_gateway.cli import main
 
 
 def profiled(file: str, arguments: list[str]) -> None:
     """Run a command under the profiler; it ends as the command does."""
+    main.get_command(click.Context(main), arguments[0])
     profiler = cProfile.Profile()
     try:
         profiler.runcall(main, arguments)
