@@ -17,7 +17,8 @@ from trio.testing import MockClock
 from tests.factories import KEY
 from tests.relay.driver import a_body
 from tests.web.house import House, a_house
-from trio_gateway.cli.reload import POLL_S, SETTLE_S, Reloader
+from trio_gateway.cli.reload import Reloader
+from trio_gateway.cli.vigil import POLL_S, SETTLE_S
 from trio_gateway.cli.watch import WatchedFiles
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.problems import PROBLEMS_SHOWN_MAX

@@ -14,23 +14,17 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
+from trio_gateway.cli.vigil import Vigil
 from trio_gateway.cli.watch import Look, WatchedFiles
 from trio_gateway.policy.change import changes
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Account, Policy
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.web.gateway import PolicyNews, Refusal
-
-# An operator who has saved a file looks at the log about so long afterwards.
-POLL_S: Final = 1.0
-# Editors and `kubectl` write in several steps, milliseconds apart.
-SETTLE_S: Final = 0.5
-# Files that never come to rest are read all the same: reading finds out what is wrong.
-SETTLE_MAX_S: Final = 5.0
 
 Retain = Callable[[Iterable[Account]], Awaitable[None]]
 """Drops the connections to all other accounts."""
@@ -77,45 +71,26 @@ class Reloader:
     on_refused: Callable[[Refusal], None]
     on_unchanged: Callable[[], None]
     wall_clock: Callable[[], float] = time.time
-    _is_asked: bool = False
-    _wake: trio.Event = field(default_factory=trio.Event)
+    _vigil: Vigil = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._vigil = Vigil(self.files.look, self.seen)
 
     def hangup(self) -> None:
         """Read the files now, changed or not."""
-        self._is_asked = True
-        self._wake.set()
+        self._vigil.hangup()
 
     async def run(self) -> None:
         """Watch the files; never returns."""
         while True:
-            with trio.move_on_after(POLL_S):
-                await self._wake.wait()
-            self._wake = trio.Event()
-            is_asked, self._is_asked = self._is_asked, False
-            seen = await self._look()
-            if seen != self.seen:
-                await self._settle(seen)
-            elif not is_asked:
-                continue
+            is_asked = await self._vigil.wait()
             await self._reload(is_asked=is_asked)
-
-    async def _look(self) -> Look:
-        # A file system that hangs must not stop the loop, nor the process's end.
-        return await trio.to_thread.run_sync(self.files.look, abandon_on_cancel=True)
-
-    async def _settle(self, seen: Look) -> None:
-        with trio.move_on_after(SETTLE_MAX_S):
-            while True:
-                await trio.sleep(SETTLE_S)
-                now = await self._look()
-                if now == seen:
-                    return
-                seen = now
 
     async def _reload(self, *, is_asked: bool) -> None:
         self.seen, read = await trio.to_thread.run_sync(
             self._read, abandon_on_cancel=True
         )
+        self._vigil.seen = self.seen
         if isinstance(read, Refusal):
             self._refuse(read)
         elif read == self.gateway.policy:

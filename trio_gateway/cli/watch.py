@@ -7,7 +7,7 @@ a file that comes or goes all count. No file is opened to find out.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trio_gateway.policy.load import read_sources
@@ -36,7 +36,7 @@ class WatchedFiles:
 
     def look(self) -> Look:
         """Look at every file."""
-        return tuple(map(_seen, (*self._files(), *self._secrets)))
+        return look_at((*self._files(), *self._secrets))
 
     def _files(self) -> Iterator[Path]:
         yield self._path
@@ -48,6 +48,11 @@ class WatchedFiles:
             # The two others are complained about, so that they too make a difference.
             if file.suffix in (".yaml", ".yml", ".json") and file.name[:1] != ".":
                 yield file
+
+
+def look_at(paths: Iterable[Path]) -> Look:
+    """Look at some files; blocks, briefly: call it in a thread."""
+    return tuple(map(_seen, paths))
 
 
 def _seen(path: Path) -> tuple[object, ...]:
