@@ -12,7 +12,7 @@ from trio_gateway.telemetry.log import TEXT_CHARS_MAX, Level, event_line
 def announce(house: House, addresses: Addresses, policy: Policy) -> None:
     """Write the log's first lines; the addresses are the clients', then operators'."""
     options = house.options
-    clients = f"http://{addresses[0][0]}"
+    clients = f"{'http' if options.tls is None else 'https'}://{addresses[0][0]}"
     admin = f"http://{addresses[1][0]}" if len(addresses) > 1 else None
     if not options.is_text:
         many = {"workers": options.workers} if options.workers > 1 else {}

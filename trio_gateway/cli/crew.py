@@ -16,12 +16,14 @@ from typing import Final
 import trio
 
 from trio_gateway.cli.announce import announce
+from trio_gateway.cli.certificate import CertificateKeeper, CertificateSource
 from trio_gateway.cli.house import House
 from trio_gateway.cli.operators import ADMIN_LIMITS, host_of
-from trio_gateway.cli.orders import Act, Adopt, Serve
+from trio_gateway.cli.orders import Act, Adopt, Renew, Serve
 from trio_gateway.cli.policy_log import PolicyLog
 from trio_gateway.cli.reload import Reloader
 from trio_gateway.cli.source import PolicySource
+from trio_gateway.cli.vigil import Keeper, hang_up
 from trio_gateway.failover.view import targets_of
 from trio_gateway.policy.route import Account, Policy, Target
 from trio_gateway.policy.share import Share
@@ -34,6 +36,7 @@ from trio_gateway.serving.process import (
     serve,
 )
 from trio_gateway.serving.server import Listener
+from trio_gateway.serving.tls import Certificate
 from trio_gateway.serving.workers.child import Child, Spawner
 from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.supervisor import NeverReadyError, Supervisor
@@ -62,12 +65,20 @@ _QUIET: Final = Level.INFO
 class Crew:
     """All workers together: what they live by, and what is asked of them."""
 
-    def __init__(self, house: House, source: PolicySource, policy: Policy) -> None:
+    def __init__(
+        self,
+        house: House,
+        source: PolicySource,
+        policy: Policy,
+        tls: CertificateSource | None = None,
+    ) -> None:
         self.policy = policy
         self.news = PolicyNews(str(house.options.policy), loaded_at=time.time())
         self._house = house
         self._source = source
         self._deeds: dict[str, Action] = {}
+        self._tls = tls
+        self._certificate = None if tls is None else tls.certificate
         self._sums = Sums()
         self._children: dict[Child, int] = {}
         # In a roll there are twice as many for a while, if they drain slowly.
@@ -107,8 +118,10 @@ class Crew:
         async with trio.open_nursery() as nursery:
             sockets = [d.socket for d in doors if isinstance(d, trio.SocketListener)]
             self._spawner = Spawner(_COMMAND, sockets, self._places, nursery)
-            await nursery.start(self._watch_signals, reloader.hangup)
-            nursery.start_soon(reloader.run)
+            keepers: list[Keeper] = [reloader, *self._certificate_keepers()]
+            await nursery.start(self._watch_signals, partial(hang_up, keepers))
+            for keeper in keepers:
+                nursery.start_soon(keeper.run)
             nursery.start_soon(self._close_at_the_end, doors)
             if admin:
                 nursery.start_soon(self._serve_operators, admin)
@@ -168,7 +181,8 @@ class Crew:
     def _first_order(self, index: int) -> Serve:
         options = self._house.options
         share = Share(index, options.workers)
-        return Serve(options.inner, share, self.policy, self.news, dict(self._deeds))
+        policy, news, deeds = self.policy, self.news, dict(self._deeds)
+        return Serve(options.inner, share, policy, news, deeds, self._certificate)
 
     def _ended(self, child: Child) -> None:
         if child.farewell is not None:
@@ -225,6 +239,18 @@ class Crew:
             on_refused=told.refused,
             on_unchanged=told.unchanged,
         )
+
+    # The certificate.
+
+    def _certificate_keepers(self) -> list[CertificateKeeper]:
+        if self._tls is None:
+            return []
+        is_text, write = self._house.options.is_text, self._house.write
+        return [CertificateKeeper(self._tls, self._renew, write, is_text=is_text)]
+
+    def _renew(self, certificate: Certificate) -> None:
+        self._certificate = certificate
+        self._tell(Renew(certificate))
 
     # What operators ask and do.
 

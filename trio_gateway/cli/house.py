@@ -25,6 +25,7 @@ from trio_gateway.relay.record import ExchangeRecord
 from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.process import Drain
 from trio_gateway.serving.server import ServerKind
+from trio_gateway.serving.tls import TlsFiles
 from trio_gateway.telemetry.attention import Attention
 from trio_gateway.telemetry.log import Level, event_line, exchange_line, exchange_text
 from trio_gateway.telemetry.metrics import Metrics
@@ -55,6 +56,7 @@ class Options:
     is_text: bool
     server: ServerKind
     workers: int = 1
+    tls: TlsFiles | None = None  # for clients
 
     @property
     def inner(self) -> "Options":

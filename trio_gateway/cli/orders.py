@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trio_gateway.cli.house import Options
 from trio_gateway.policy.route import Policy
 from trio_gateway.policy.share import Share
+from trio_gateway.serving.tls import Certificate
 from trio_gateway.web.gateway import PolicyNews
 from trio_gateway.web.targets import Action
 
@@ -19,6 +20,7 @@ class Serve:
     policy: Policy  # undivided
     news: PolicyNews
     deeds: Mapping[str, Action]  # by target
+    certificate: Certificate | None = None  # with which to speak TLS to clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +37,10 @@ class Act:
 
     target: str
     action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """New connections get another certificate."""
+
+    certificate: Certificate

@@ -9,6 +9,7 @@ import click
 import trio
 
 from trio_gateway.cli.alone import Alone
+from trio_gateway.cli.certificate import CertificateSource
 from trio_gateway.cli.crew import Crew
 from trio_gateway.cli.demo import start_providers
 from trio_gateway.cli.house import House, Options
@@ -18,6 +19,7 @@ from trio_gateway.cli.source import PolicySource
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.serving.process import BindError
 from trio_gateway.serving.server import ServerKind
+from trio_gateway.serving.tls import TlsError, TlsFiles
 from trio_gateway.serving.workers.supervisor import NeverReadyError
 
 # More processes than this are more than machines have cores for, and a limit that a
@@ -44,6 +46,17 @@ WORKERS_MAX = 64
     show_default=True,
     help="Where operators connect (/metrics, /readyz); 'off' for none. "
     f"Beyond loopback, {ADMIN_KEY_VARIABLE} must hold a key.",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    help="Speak TLS to clients, with this certificate and the chain after it (PEM). "
+    "Read again on SIGHUP and when it changes. The admin listener stays plain.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    help="The certificate's key (PEM, not encrypted), if it is not in the same file.",
 )
 @click.option(
     "--workers",
@@ -73,6 +86,8 @@ def serve(
     policy: Path,
     bind: str,
     admin: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     workers: int,
     server: ServerKind,
     log: str | None,
@@ -82,7 +97,8 @@ def serve(
     """Serve a policy's models to OpenAI-compatible clients.
 
     The policy is reloaded when its files change, and on SIGHUP. One that is refused
-    changes nothing: its report is logged, and the last good policy goes on.
+    changes nothing: its report is logged, and the last good policy goes on. The same
+    holds for the certificate, of which open connections see nothing.
 
     SIGTERM and Ctrl-C drain: no new connections, open answers get the policy's
     `gateway.drain`; a second one ends at once. SIGUSR2 restarts all workers, one
@@ -93,6 +109,7 @@ def serve(
       trio-gateway serve --demo --policy policies/demo.yaml
       trio-gateway serve --policy my.yaml --bind 0.0.0.0:8080 --admin off
       trio-gateway serve --policy my.yaml --workers 4
+      trio-gateway serve --policy my.yaml --tls-cert chain.pem --tls-key key.pem
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
     options = Options(
         policy=policy,
@@ -103,12 +120,24 @@ def serve(
         is_text=log == "text" or (demo and log is None),
         server=server,
         workers=workers,
+        tls=_tls_files(tls_cert, tls_key),
     )
     try:
         code = trio.run(_serve, options)
     except KeyboardInterrupt:  # before the signal receiver stood
         code = 1
     raise SystemExit(code)
+
+
+def _tls_files(cert: Path | None, key: Path | None) -> TlsFiles | None:
+    if cert is not None:
+        return TlsFiles(cert, key)
+    if key is not None:
+        raise click.UsageError(
+            f"--tls-key {key} has no certificate: name its file with --tls-cert, or "
+            "leave both away to serve without TLS"
+        )
+    return None
 
 
 async def _serve(options: Options) -> int:
@@ -121,7 +150,7 @@ async def _serve(options: Options) -> int:
         except PolicyError as error:
             say_refusal(error)
             code = 2
-        except BindError as error:
+        except (BindError, TlsError) as error:
             click.echo(f"error: {error}", err=True)
             code = 2
         except NeverReadyError as error:
@@ -134,10 +163,11 @@ async def _serve(options: Options) -> int:
 async def _serve_policy(options: Options, environ: Mapping[str, str]) -> int:
     source = PolicySource.begin(options, environ)
     policy = source.load()
+    tls = None if options.tls is None else CertificateSource.begin(options.tls)
     house = House(policy, options)
     try:
         if options.workers > 1:
-            return await Crew(house, source, policy).serve()
-        return await Alone(house, source, policy).serve()
+            return await Crew(house, source, policy, tls).serve()
+        return await Alone(house, source, policy, tls).serve()
     finally:
         house.close()

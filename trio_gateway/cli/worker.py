@@ -10,12 +10,13 @@ from typing import Final
 import trio
 
 from trio_gateway.cli.house import House, drain_of, lag_noted_by
-from trio_gateway.cli.orders import Act, Adopt, Serve
+from trio_gateway.cli.orders import Act, Adopt, Renew, Serve
 from trio_gateway.failover.view import targets_of
 from trio_gateway.policy.share import divided
 from trio_gateway.relay.lag import watch_lag
 from trio_gateway.serving.collector import spare_the_collector
 from trio_gateway.serving.process import Drain, Site, run
+from trio_gateway.serving.tls import Tls
 from trio_gateway.serving.workers.line import Line
 from trio_gateway.serving.workers.worker import (
     SIGNALS,
@@ -61,12 +62,14 @@ async def _serve(line: Line, order: Serve, house: House, inherited: Inherited) -
             _act(gateway, target_id, action)
         drain = drain_of(gateway, order.options)
         boss = Boss(line, shutdown, drain)
-        obey = partial(_obey, gateway, upstream, house, drain)
+        tls = None if order.certificate is None else Tls(order.certificate)
+        obey = partial(_obey, gateway, upstream, house, drain, tls)
         site = Site(
             create_app(gateway),
             inherited.listeners(),
             server=order.options.server,
             turn=inherited.turn(),
+            tls=tls,
         )
         code = await run(
             [site],
@@ -89,6 +92,7 @@ async def _obey(
     upstream: PooledUpstream,
     house: House,
     drain: Drain,
+    tls: Tls | None,
     order: object,
 ) -> None:
     match order:
@@ -99,6 +103,8 @@ async def _obey(
             await upstream.retain(policy.accounts.values())
         case Act(target_id, action):
             _act(gateway, target_id, action)
+        case Renew(certificate) if tls is not None:
+            tls.renew(certificate)
         case _:
             raise TypeError(f"{order!r} is no order")
 

@@ -33,6 +33,7 @@ from trio_gateway.serving.inbox import Inbox, ReadAhead
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
 from trio_gateway.serving.protocol import StrictProtocol
+from trio_gateway.serving.tls import shake_hands
 
 # Headway of a large send is judged by pieces of this size: with the default limit of
 # 30 s, a client slower than 0.5 kB/s counts as stalled.
@@ -84,6 +85,7 @@ class Connection(TCPServer):
         self._idle = idle  # the server's, in the order of becoming idle
         self._phase = Phase.BUSY
         self._ending: Ending | None = None
+        self._greeting = trio.CancelScope()
         self._reading = trio.CancelScope()  # its deadline is the phase's
         self._pumping = trio.CancelScope()
         self._pump_ended = trio.Event()
@@ -92,7 +94,10 @@ class Connection(TCPServer):
     async def run(self) -> None:
         """Serve the stream to its end and close it. Raises only `trio.Cancelled`."""
         try:
-            if await self._shake_hands():
+            self._phase = Phase.IDLE  # until keys are agreed on, it is as good as that
+            self._idle[self] = None
+            limit_s = self._limits.handshake_s
+            if await shake_hands(self.stream, limit_s, self._greeting):
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     self.protocol = self._speak()
@@ -111,17 +116,6 @@ class Connection(TCPServer):
         """Close it unless a request has begun: to drain, or to make room."""
         if self._phase is Phase.IDLE:
             self._stop(Ending.IDLE)
-
-    async def _shake_hands(self) -> bool:
-        if not isinstance(self.stream, trio.SSLStream):
-            return True
-        with trio.move_on_after(self._limits.handshake_s):
-            try:
-                await self.stream.do_handshake()
-            except trio.BrokenResourceError:
-                return False
-            return True
-        return False
 
     def _speak(self) -> StrictProtocol:
         is_tls = isinstance(self.stream, trio.SSLStream)
@@ -285,4 +279,5 @@ class Connection(TCPServer):
     def _stop(self, ending: Ending) -> None:
         if self._ending is None:
             self._ending = ending
+            self._greeting.cancel()
             self._reading.cancel()

@@ -18,6 +18,7 @@ from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.lifespan import Lifespan
 from trio_gateway.serving.limits import Limits, connections_for, raise_file_limit
 from trio_gateway.serving.server import Listener, Server, ServerKind, Turn
+from trio_gateway.serving.tls import Tls
 
 logger = logging.getLogger("trio_gateway.serving")
 
@@ -41,7 +42,7 @@ class Site:
 
     Without limits, `run` derives them from the limit of open files. `server` is which
     of our two serving loops it is behind, `turn` is for listeners that are shared with
-    other processes.
+    other processes, and with `tls`, clients speak that to all of the binds.
     """
 
     app: ASGIFramework
@@ -49,6 +50,7 @@ class Site:
     limits: Limits | None = None
     server: ServerKind = "fast"
     turn: Turn | None = None
+    tls: Tls | None = None
 
 
 def _nothing() -> None:
@@ -254,7 +256,12 @@ async def _open(
         for site in sites:
             limits = site.limits or default
             server = Server(
-                site.app, limits, failures=failures, kind=site.server, turn=site.turn
+                site.app,
+                limits,
+                failures=failures,
+                kind=site.server,
+                turn=site.turn,
+                tls=site.tls,
             )
             listeners: list[Listener] = []
             places.append(_Place(server, Lifespan(site.app, server), ()))

@@ -36,12 +36,12 @@ class RefusedError(Exception):
         self.status = status
 
 
-def refusal_body(status: int) -> bytes:
+def refusal_body(status: int, message: str | None = None) -> bytes:
     """An error in the shape that clients of the API expect."""
-    _, code, message = REFUSALS.get(status, REFUSALS[400])
+    _, code, usual = REFUSALS.get(status, REFUSALS[400])
     error = {
         "code": code,
-        "message": message,
+        "message": message or usual,
         "type": "invalid_request_error" if status < 500 else "api_error",
         "param": None,
         "details": None,
@@ -58,15 +58,18 @@ def identity() -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def refusal(status: int, *fields: bytes, has_body: bool = True) -> bytes:
+def refusal(
+    status: int, *fields: bytes, has_body: bool = True, message: str | None = None
+) -> bytes:
     """Write a whole response that refuses and announces the close.
 
     Args:
         status: one of `REFUSALS`.
         fields: more lines of the head, each with its line break.
         has_body: false in answer to HEAD.
+        message: what to say, where the status's own words do not fit.
     """
-    body = refusal_body(status)
+    body = refusal_body(status, message)
     return b"".join(
         (
             b"HTTP/1.1 %d %b\r\n" % (status, REFUSALS[status][0].encode()),

@@ -21,6 +21,7 @@ from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import linger
 from trio_gateway.serving.protocol import hypercorn_config
 from trio_gateway.serving.refusals import refusal
+from trio_gateway.serving.tls import Tls
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
@@ -78,8 +79,10 @@ class Server:
         failures: FailureLog | None = None,
         kind: ServerKind = "fast",
         turn: Turn | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._turn = turn
+        self._tls = tls
         self.limits = limits or Limits()
         self.failures = failures or FailureLog()
         self.config = hypercorn_config(self.limits)
@@ -171,7 +174,7 @@ class Server:
             try:
                 if self._turn is not None:
                     await self._turn.come(listener)
-                stream = await listener.accept()
+                stream = self._secured(await listener.accept())
             except trio.ClosedResourceError:
                 return
             except OSError as error:
@@ -181,6 +184,9 @@ class Server:
                 await trio.sleep(BACKOFF_S)
                 continue
             self._admit(stream, connections)
+
+    def _secured(self, stream: trio.abc.Stream) -> trio.abc.Stream:
+        return stream if self._tls is None else self._tls.secure(stream)
 
     def _admit(self, stream: trio.abc.Stream, connections: trio.Nursery) -> None:
         # A client at work is worth more than one that may never ask again.
@@ -206,7 +212,7 @@ class Server:
         if not spare.give_up():
             return
         with trio.move_on_after(SHED_S), suppress(OSError, trio.ClosedResourceError):
-            stream = await listener.accept()
+            stream = self._secured(await listener.accept())
             try:
                 with suppress(trio.BrokenResourceError):
                     await stream.send_all(refusal(503, *_COME_AGAIN))

@@ -48,6 +48,9 @@ class Connection:
         client = self._client
         try:
             with client.scope:
+                self._idle.enter(
+                    self
+                )  # until keys are agreed on, it is as good as idle
                 await client.wire.carry(self._converse)
             if not client.is_broken:
                 await client.wire.say_last(

@@ -15,6 +15,7 @@ from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.inbox import ReadAhead
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
+from trio_gateway.serving.tls import shake_hands
 
 RECEIVE_BYTES: Final = 64 * 1024
 
@@ -39,6 +40,7 @@ class StreamWire:
         self._stalls = stalls
         self._ahead = ReadAhead(limits.ahead_bytes_max)
         self._sending = trio.CancelScope()
+        self._greeting = trio.CancelScope()
         transport: object = stream
         self.scheme = "http"
         if isinstance(stream, trio.SSLStream):
@@ -49,24 +51,14 @@ class StreamWire:
     async def carry(self, conversation: Callable[[], Awaitable[None]]) -> None:
         """Shake hands, run a conversation, and read ahead meanwhile."""
         try:
-            if await self._shake_hands():
+            limit_s = self._limits.handshake_s
+            if await shake_hands(self._stream, limit_s, self._greeting):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read_ahead)
                     await conversation()
                     nursery.cancel_scope.cancel()
         finally:
             self._stalls.leave(self)
-
-    async def _shake_hands(self) -> bool:
-        if not isinstance(self._stream, trio.SSLStream):
-            return True
-        with trio.move_on_after(self._limits.handshake_s):
-            try:
-                await self._stream.do_handshake()
-            except trio.BrokenResourceError:
-                return False
-            return True
-        return False
 
     async def _read_ahead(self) -> None:
         while data := await self._receive_some():
@@ -105,6 +97,7 @@ class StreamWire:
 
     def interrupt(self) -> None:
         """Wake whoever waits in `receive` or `send`; see `Wire`."""
+        self._greeting.cancel()
         self._ahead.interrupt()
         self._sending.cancel()
 
