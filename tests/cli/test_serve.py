@@ -78,16 +78,43 @@ def test_a_policy_is_required() -> None:
     assert "--policy" in refused("serve", "--demo")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("option", ["--bind", "--admin"])
-def test_a_port_in_use_is_a_clear_error(tmp_path: Path, option: str) -> None:
+def test_a_port_in_use_is_a_clear_error(
+    tmp_path: Path, option: str, workers: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        command = (*COMMAND, *DEMO, *ANYWHERE, option, address)
+        command = (*COMMAND, *DEMO, *ANYWHERE, "--workers", workers, option, address)
         with running(command, tmp_path / "log") as gateway:
             assert gateway.wait() == 2
     assert gateway.said() == (
         f"error: cannot listen on {address}: Address already in use\n"
     )
+
+
+def test_if_no_worker_becomes_ready_it_ends_with_their_word(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'trio_gateway.cli.worker' in sys.orig_argv: os._exit(3)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = (*COMMAND, *DEMO, *ANYWHERE, "--workers", "2")
+    with running(command, tmp_path / "log", environ=environ) as gateway:
+        assert gateway.wait() == 1
+    assert "error: no worker became ready: exit code 3\n" in gateway.said()
+    assert "Traceback" not in gateway.said()
+
+
+def test_a_demo_with_workers_is_told_to_a_person(tmp_path: Path) -> None:
+    command = (*COMMAND, *DEMO, *ANYWHERE, "--workers", "2")
+    with running(command, tmp_path / "log") as gateway:
+        gateway.wait_for(r"^listening on \S+, admin on \S+, 2 workers\n")
+        gateway.wait_for(r"^curl .*\n")
+        assert "chatcmpl" in pasted(gateway, curl.on_path(tmp_path))
+        gateway.wait_for(r"^\d\d:\d\d:\d\d  demo-chat  200  answer  ")
+        assert gateway.end(signal.SIGINT) == 0
+    assert "{" not in gateway.said().replace("-d '{", "").replace('[{"role', "")
+    assert "Traceback" not in gateway.said()
 
 
 def test_an_address_without_a_port_is_a_clear_error(tmp_path: Path) -> None:
