@@ -69,6 +69,26 @@ def prompt_bucket(request_bytes: int) -> int:
     return bisect_right(_PROMPT_BOUNDS, request_bytes // _BYTES_PER_TOKEN)
 
 
+class _Histogram:
+    """What came within five minutes, and the least and the most bucket of it."""
+
+    __slots__ = ("counts", "least", "most")
+
+    def __init__(self) -> None:
+        self.counts = _NOTHING[:]
+        self.least = _BUCKETS
+        self.most = -1
+
+    def add(self, value_s: float) -> None:
+        """Count one."""
+        bucket = _bucket_of(value_s)
+        self.counts[bucket] += 1
+        if bucket < self.least:
+            self.least = bucket
+        if bucket > self.most:
+            self.most = bucket
+
+
 class Quantiles:
     """What was measured at one (target, streamed or not, prompt bucket).
 
@@ -78,18 +98,22 @@ class Quantiles:
     __slots__ = (
         "_current",
         "_fresh_until",
+        "_least",
         "_previous",
         "_sums",
+        "_total",
         "_turns_at",
         "is_frozen",
     )
 
     def __init__(self, now: float) -> None:
         self.is_frozen = False  # while True nothing is learnt
-        self._current = _NOTHING[:]
-        self._previous = _NOTHING[:]
+        self._current = _Histogram()
+        self._previous = _Histogram()
         self._turns_at = now + _TURN_S
-        self._sums = array("Q", _NOTHING)  # of both, cumulative
+        self._least = 0
+        self._sums = array("Q")  # of both, cumulative, from the least bucket in use on
+        self._total = 0
         self._fresh_until = now
 
     def observe(self, value_s: float, now: float) -> None:
@@ -98,7 +122,7 @@ class Quantiles:
             return
         if now >= self._turns_at:
             self._turn(now)
-        self._current[_bucket_of(value_s)] += 1
+        self._current.add(value_s)
 
     def censored(self, at_s: float, now: float) -> None:
         """An attempt was cancelled or timed out after so long, without a token."""
@@ -110,10 +134,10 @@ class Quantiles:
         """The q-quantile in seconds, within 5 %; None with fewer than 50 samples."""
         if now >= self._fresh_until:
             self._refresh(now)
-        total = self._sums[-1]
-        if total < _SAMPLES_MIN:
+        if self._total < _SAMPLES_MIN:
             return None
-        bucket = bisect_left(self._sums, max(1, ceil(q * total)))
+        rank = max(1, ceil(q * self._total))
+        bucket = self._least + bisect_left(self._sums, rank)
         return float(_LOWEST_S * _GROWTH ** (bucket + 0.5))
 
     def p50_s(self, now: float) -> float | None:
@@ -132,18 +156,23 @@ class Quantiles:
         """How many samples the quantiles are read from."""
         if now >= self._fresh_until:
             self._refresh(now)
-        return self._sums[-1]
+        return self._total
 
     def _refresh(self, now: float) -> None:
         if now >= self._turns_at:
             self._turn(now)
-        self._sums = array("Q", accumulate(map(add, self._current, self._previous)))
+        one, other = self._current, self._previous
+        used = slice(min(one.least, other.least), max(one.most, other.most) + 1)
+        counts = map(add, one.counts[used], other.counts[used])
+        self._sums = array("Q", accumulate(counts))
+        self._total = self._sums[-1] if self._sums else 0
+        self._least = used.start
         self._fresh_until = now + _REFRESH_S
 
     def _turn(self, now: float) -> None:
         is_recent = now < self._turns_at + _TURN_S
-        self._previous = self._current if is_recent else _NOTHING[:]
-        self._current = _NOTHING[:]
+        self._previous = self._current if is_recent else _Histogram()
+        self._current = _Histogram()
         self._turns_at = (self._turns_at if is_recent else now) + _TURN_S
 
 
