@@ -290,6 +290,23 @@ def test_who_waits_for_a_throttles_end_is_still_counted() -> None:
     assert town.fleet.health(moved.targets[0], 4.0).cooldown.waiters == 0
 
 
+def test_an_account_is_kept_as_long_as_a_target_of_it_is_remembered() -> None:
+    town, route = Town(), a_route("a")
+    throttled = Failure(FailureClass.RATE_LIMIT, "429", 429, retry_after_s=2.0)
+    waiting = town.start(route)
+    waiting.advance(AttemptFailed(1, throttled), 0.0)
+    assert waiting.state is State.WAITING
+
+    town.adopt(policy_of(a_route("b")), 0.5)
+    town.adopt(policy_of(route), 1.0)  # it comes back before the wait is over
+
+    target = route.targets[0]
+    account = town.fleet.account(target.account)
+    assert town.fleet.health(target, 1.0).account is account
+    waiting.advance(TimeCame(), 4.0)
+    assert account.limiter.in_flight == 1
+
+
 def test_budgets_of_a_slug_survive() -> None:
     town, route = Town(), a_route("a", same_target=2)
     town.run(route, [AttemptFailed(1, SICK)])
