@@ -24,7 +24,8 @@ from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import CommitMode, Route
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would take four times as long to make, for every step.
+@dataclass(slots=True)
 class Step:
     """One event (None: the start) and its answer."""
 

@@ -61,6 +61,8 @@ class Watch:
     winner: int | None = None
     refusal: Refuse | None = None
     is_over: bool = False
+    _live: list[int] = field(default_factory=list)  # dialled, and not ended
+    _counted: int = 0  # dialled, but for redials
     _wakes_at: float | None = None
     _not_before: dict[str, float] = field(default_factory=dict)
 
@@ -83,7 +85,8 @@ class Watch:
         self._wakes_at = None  # an alarm holds until the next answer
         for command in commands:
             self._obey(command, event, now)
-        if not self.is_over and self.winner is None and not self._is_busy():
+        is_busy = self._live or self._wakes_at is not None
+        if not (is_busy or self.is_over or self.winner is not None):
             self._broke("an exchange that is not over waits for something", event)
 
     def close(self) -> list[str]:
@@ -97,12 +100,6 @@ class Watch:
 
     def _broke(self, rule: str, what: object) -> None:
         self.violations.append(f"{rule}: {what!r}")
-
-    def _alive(self) -> list[int]:
-        return [number for number in self.dials if number not in self.ended]
-
-    def _is_busy(self) -> bool:
-        return bool(self._alive()) or self._wakes_at is not None
 
     # What happened
 
@@ -121,7 +118,7 @@ class Watch:
                 self._end(number, ending)
                 self.is_over = True
             case ClientLeft():
-                for number in self._alive():
+                for number in tuple(self._live):
                     self._end(number, Failure(FailureClass.CANCELLED, "left"))
                 self.is_over = True
             case TimeCame() | Called() | CutShort():
@@ -131,6 +128,8 @@ class Watch:
         if number in self.ended:
             self._broke("every attempt ends once", number)
         self.ended[number] = failure
+        if number in self._live:
+            self._live.remove(number)
 
     def _remember_hint(self, number: int, failure: Failure, now: float) -> None:
         if not is_throttle(failure):
@@ -146,9 +145,9 @@ class Watch:
         match command:
             case Dial():
                 self._check_dial(command, event, now)
-                self.dials[command.attempt] = command
+                self._begin(command)
             case WakeAt(at):
-                if not self._alive() and not now <= at <= self.precommit_by:
+                if not self._live and not now <= at <= self.precommit_by:
                     self._broke("no wait passes the deadline", command)
                 self._wakes_at = at
             case Drop(number):
@@ -156,14 +155,20 @@ class Watch:
             case Commit(number):
                 if number != self.winner:
                     self._broke("the attempt that opened is the one committed", command)
-                if self._alive() != [number]:
+                if self._live != [number]:
                     self._broke("losers are dropped at the commit", command)
             case Refuse():
                 self._check_refusal(command, event, now)
                 self.refusal = command
                 self.is_over = True
-                if self._alive():
+                if self._live:
                     self._broke("a refusal leaves nothing running", command)
+
+    def _begin(self, dial: Dial) -> None:
+        self.dials[dial.attempt] = dial
+        self._counted += dial.reason is not Reason.REDIAL
+        if dial.attempt not in self.ended and dial.attempt not in self._live:
+            self._live.append(dial.attempt)
 
     def _check_dial(self, dial: Dial, event: Event | None, now: float) -> None:
         if self.winner is not None:
@@ -172,12 +177,10 @@ class Watch:
             self._broke("no attempt for a client that left", dial)
         if dial.attempt != len(self.dials) + 1:
             self._broke("attempts are counted from 1, without gaps", dial)
-        if len(self._alive()) >= LIVE_ATTEMPTS_MAX:
+        if len(self._live) >= LIVE_ATTEMPTS_MAX:
             self._broke("at most two attempts are alive", dial)
-        if (
-            self._counted() + (dial.reason is not Reason.REDIAL)
-            > self.route.attempts.max
-        ):
+        more = dial.reason is not Reason.REDIAL
+        if self._counted + more > self.route.attempts.max:
             self._broke("attempts stay within attempts.max", dial)
         if dial.commit_by > self.precommit_by + _EPSILON_S or dial.commit_by <= now:
             self._broke(
@@ -197,7 +200,7 @@ class Watch:
             self._check_double(dial, now)
 
     def _check_double(self, dial: Dial, now: float) -> None:
-        alive = {self.dials[number].target.id for number in self._alive()}
+        alive = {self.dials[number].target.id for number in self._live}
         if not alive:
             self._broke("a duplicate runs beside another attempt", dial)
         if dial.target.id in alive:
@@ -289,12 +292,9 @@ class Watch:
             moves = moves or last.kind is FailureClass.CONTEXT_LENGTH
         untried = [target for target in wanted if target.id not in self._tried()]
         has_time = now + 0.5 <= self.precommit_by
-        has_attempts = self._counted() < self.route.attempts.max
+        has_attempts = self._counted < self.route.attempts.max
         if moves and untried and has_time and has_attempts:
             self._broke("never gives up while a target is untried", refuse)
-
-    def _counted(self) -> int:
-        return sum(dial.reason is not Reason.REDIAL for dial in self.dials.values())
 
     def _tried(self) -> set[str]:
         return {dial.target.id for dial in self.dials.values()}

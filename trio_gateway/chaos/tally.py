@@ -325,13 +325,13 @@ class Tally:
         route.exchanges += 1
         route.interrupted += outcome is Outcome.INTERRUPTED
         route.spent(attempts)
-        tried = "".join(
-            f" {each.target.id} {each.reason} {each.started_at!r} {each.opened_at!r}"
-            f" {each.failure.kind if each.failure else None}"
-            for each in attempts
-        )
-        line = f"{ticket} {started_at!r} {now!r} {outcome}{tried}\n"
-        self._digest.update(line.encode())
+        # Put together by hand: in Python 3.11, to format a member takes a call.
+        line = ticket + f" {started_at!r} {now!r} " + outcome
+        for each in attempts:
+            line += " " + each.target.id + " " + each.reason
+            line += f" {each.started_at!r} {each.opened_at!r} "
+            line += "None" if each.failure is None else each.failure.kind
+        self._digest.update((line + "\n").encode())
         if isinstance(engine, WatchedEngine):
             self._keep_violations(engine)
 
