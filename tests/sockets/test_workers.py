@@ -28,6 +28,7 @@ from tests.sockets.test_gateway_process import (
     status_of,
 )
 from trio_gateway.chaos.answers import DONE, Pace
+from trio_gateway.serving.workers.restarts import DEATHS_MAX
 
 QUICK = Pace(tokens=2)
 HEADERS = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
@@ -176,6 +177,41 @@ async def test_a_killed_worker_takes_nothing_but_its_own_exchanges(
 
 def all_ready(served: Served) -> list[Any]:
     return [line for line in served.said if line["event"] == "worker_ready"]
+
+
+# Python runs this before anything else.
+SICKNESS = """
+import os, sys
+if "trio_gateway.cli.worker" in sys.orig_argv and os.path.exists({file!r}):
+    os._exit(7)
+"""
+
+
+async def test_a_crash_loop_is_told_and_bounded_and_a_roll_ends_it(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick = tmp_path / "sick"
+    (tmp_path / "sitecustomize.py").write_text(SICKNESS.format(file=str(sick)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    served = await serve_with_workers(nursery, tmp_path)
+    sick.touch()
+    os.kill(pids(served)[0], signal.SIGKILL)
+
+    line = await served.says("worker_crash_loop")
+    assert (line["worker"], line["retry_in_s"]) == (0, 30.0)
+    async with operators(served) as client:
+        ready = await client.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.json()["workers"] == {"ready": 1, "of": 2, "crash_loops": [0]}
+        assert await metric(client, "trio_gateway_workers_looping") == 1
+        assert (await read(await asked(served.port))).status == 200
+        await trio.sleep(1)
+        assert await metric(client, "trio_gateway_worker_deaths_total") == DEATHS_MAX
+
+        sick.unlink()
+        served.process.send_signal(signal.SIGUSR2)
+        await served.says("roll_done")
+        assert (await client.get("/readyz")).json()["workers"]["ready"] == 2
 
 
 async def test_operators_act_on_all_workers_and_on_those_that_start_later(
