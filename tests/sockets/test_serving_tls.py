@@ -1,53 +1,306 @@
-"""TLS in front of the same connection."""
+"""TLS in front of the same connections, by either loop."""
 
 import ssl
-from typing import get_args
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, get_args
 
 import pytest
 import trio
 import trustme
 
-from tests.serving.doors import dial, read
-from tests.serving.toy import Toy, request
+from tests.serving.doors import STUCK_S, dial, happens, read, reset
+from tests.serving.toy import Receive, Send, Toy, answer, request, whole_body
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.process import listen
-from trio_gateway.serving.server import Server, ServerKind
+from trio_gateway.serving.process import Drain, Shutdown, Site, serve
+from trio_gateway.serving.server import ServerKind
+from trio_gateway.serving.tls import Certificate, Tls
+
+Client = trio.SSLStream[trio.SocketStream]
+Leave = Callable[[Client], Awaitable[None]]
+
+# Real seconds; CI may be busy.
+AT_ONCE_S = 10.0
+
+AUTHORITY = trustme.CA()
+
+pytestmark = pytest.mark.parametrize("kind", get_args(ServerKind))
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+def a_certificate(name: str = "localhost") -> Certificate:
+    leaf = AUTHORITY.issue_cert(name)
+    chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
+    return Certificate(chain, leaf.private_key_pem.bytes())
 
 
-@pytest.mark.parametrize("kind", get_args(ServerKind))
-async def test_a_client_of_http_2_gets_http_1_and_a_silent_one_is_dropped(
-    kind: ServerKind, authority: trustme.CA
-) -> None:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    trust = ssl.create_default_context()
-    authority.configure_trust(trust)
-    trust.set_alpn_protocols(["h2", "http/1.1"])
+CERTIFICATE = a_certificate()
 
-    (listener,) = await listen("127.0.0.1:0")
-    assert isinstance(listener, trio.SocketListener)
-    port = listener.socket.getsockname()[1]
-    secure = trio.SSLListener(listener, context, https_compatible=True)
-    server = Server(Toy(), Limits(handshake_s=0.2), kind=kind)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.serve_listeners, [secure], nursery)
 
-        client = trio.SSLStream(
-            await dial(port), trust, server_hostname="localhost", https_compatible=True
+class Mirror(Toy):
+    """Also sends back what it gets."""
+
+    async def at_mirror(self, receive: Receive, send: Send) -> None:
+        await answer(send, await whole_body(receive))
+
+
+@dataclass
+class Secured:
+    app: Mirror
+    tls: Tls
+    port: int
+    shutdown: Shutdown
+
+    async def client(
+        self, *, name: str = "localhost", receive_buffer: int | None = None, **how: Any
+    ) -> Client:
+        stream = trio.SSLStream(
+            await dial(self.port, receive_buffer=receive_buffer),
+            trust(**how),
+            server_hostname=name,
+            https_compatible=True,
         )
-        await client.send_all(request("/hi", "connection: close"))
+        with trio.fail_after(AT_ONCE_S):
+            await stream.do_handshake()
+        return stream
+
+
+def trust(
+    *, version: ssl.TLSVersion | None = None, alpn: tuple[str, ...] = ()
+) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+@asynccontextmanager
+async def secured(
+    kind: ServerKind, limits: Limits | None = None
+) -> AsyncIterator[Secured]:
+    """Serve over TLS; at the end, drain, which takes no time if nobody is there."""
+    app, tls, shutdown = Mirror(), Tls(CERTIFICATE), Shutdown()
+    site = Site(app, ["127.0.0.1:0"], limits or Limits(), kind, tls=tls)
+    drain = Drain(limit_s=STUCK_S)
+    with trio.fail_after(STUCK_S / 2):
+        async with trio.open_nursery() as nursery:
+            start = partial(serve, [site], shutdown=shutdown, drain=drain)
+            addresses = await nursery.start(start)
+            port = int(addresses[0][0].rpartition(":")[2])
+            yield Secured(app, tls, port, shutdown)
+            shutdown.request()
+
+
+async def body_of(client: Client, sent: bytes) -> bytes:
+    """Ask for a last answer, and read to the end."""
+    with trio.fail_after(AT_ONCE_S):
+        await client.send_all(sent)
         got = b"".join([data async for data in client])
-        assert got.endswith(b"hi")
-        assert client.selected_alpn_protocol() in {None, "http/1.1"}
+    await client.aclose()
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    return body
+
+
+LAST = "connection: close"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_of_http_2_gets_http_1(
+    version: ssl.TLSVersion, kind: ServerKind
+) -> None:
+    async with secured(kind) as server:
+        client = await server.client(version=version, alpn=("h2", "http/1.1"))
+        assert client.selected_alpn_protocol() == "http/1.1"
+        assert await body_of(client, request("/hi", LAST)) == b"hi"
+
+
+async def test_who_wants_http_2_alone_or_nothing_said_gets_http_1_too(
+    kind: ServerKind,
+) -> None:
+    async with secured(kind) as server:
+        for alpn in (("h2",), ()):
+            client = await server.client(alpn=alpn)
+            assert client.selected_alpn_protocol() is None
+            assert await body_of(client, request("/hi", LAST)) == b"hi"
+
+
+async def test_an_older_tls_than_1_2_is_refused(kind: ServerKind) -> None:
+    async with secured(kind) as server:
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            old = trust(version=ssl.TLSVersion.TLSv1_1)
+        old.set_ciphers("DEFAULT@SECLEVEL=0")
+        stream = trio.SSLStream(
+            await dial(server.port), old, server_hostname="localhost"
+        )
+        with trio.fail_after(AT_ONCE_S), pytest.raises(trio.BrokenResourceError):
+            await stream.do_handshake()
+        await trio.aclose_forcefully(stream)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_large_bodies_pass_whole_both_ways_and_connections_are_kept(
+    version: ssl.TLSVersion, kind: ServerKind
+) -> None:
+    body = bytes(range(256)) * 1500
+    async with secured(kind) as server:
+        client = await server.client(version=version, receive_buffer=4096)
+        for size in (1, 16384, 16385, len(body)):
+            sent = request("/mirror", method="POST", body=body[:size])
+            with trio.fail_after(AT_ONCE_S):
+                got = b""
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(client.send_all, sent)
+                    while not got.endswith(b"\r\n\r\n" + body[:size]):
+                        got += bytes(await client.receive_some(5000))
         await client.aclose()
 
-        silent = await dial(port)
-        assert await read(silent, within_s=10) == (b"", "end")
+
+async def test_requests_sent_with_the_last_bytes_of_the_handshake_are_answered(
+    kind: ServerKind,
+) -> None:
+    async with secured(kind) as server:
+        client = trio.SSLStream(
+            await dial(server.port),
+            trust(),
+            server_hostname="localhost",
+            https_compatible=True,
+        )
+        both = request("/hi") + request("/hi", LAST)
+        assert (await body_of(client, both)).endswith(b"hi")
+    assert len(server.app.seen) == 2
+
+
+async def test_a_silent_client_is_dropped_at_the_limit(kind: ServerKind) -> None:
+    async with secured(kind, Limits(handshake_s=0.2)) as server:
+        silent = await dial(server.port)
+        assert await read(silent, within_s=AT_ONCE_S) == (b"", "end")
         await silent.aclose()
-        nursery.cancel_scope.cancel()
-    await secure.aclose()
+        halting = await dial(server.port)
+        await halting.send_all(b"\x16\x03\x01\x02\x00\x01")  # a hello's beginning
+        assert await read(halting, within_s=AT_ONCE_S) == (b"", "end")
+        await halting.aclose()
+
+
+async def test_who_has_not_shaken_hands_does_not_prolong_a_drain(
+    kind: ServerKind,
+) -> None:
+    async with secured(kind, Limits(handshake_s=STUCK_S)) as server:
+        silent = await dial(server.port)
+        await trio.sleep(0.05)
+        server.shutdown.request()
+        assert await read(silent, within_s=AT_ONCE_S) == (b"", "end")
+        await silent.aclose()
+
+
+async def test_who_has_not_shaken_hands_makes_room_for_who_does(
+    kind: ServerKind,
+) -> None:
+    limits = Limits(handshake_s=STUCK_S, connections_max=1)
+    async with secured(kind, limits) as server:
+        silent = await dial(server.port)
+        await trio.sleep(0.05)
+        client = await server.client()
+        assert await body_of(client, request("/hi", LAST)) == b"hi"
+        await silent.aclose()
+
+
+@pytest.mark.parametrize("size", [0, 300_000])
+async def test_plain_http_is_told_to_speak_tls_and_closed(
+    size: int, kind: ServerKind
+) -> None:
+    async with secured(kind) as server:
+        client = await dial(server.port)
+        await client.send_all(request("/hi", method="POST", body=b"x" * size))
+        got, end = await read(client, within_s=AT_ONCE_S)
+        await client.aclose()
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert b"https://" in got
+    assert end == "end"
+    assert server.app.seen == []
+
+
+async def test_what_is_neither_is_closed(kind: ServerKind) -> None:
+    async with secured(kind) as server:
+        client = await dial(server.port)
+        await client.send_all(b"SSH-2.0-OpenSSH_9.2\r\n")
+        _, end = await read(client, within_s=AT_ONCE_S)
+        assert end in {"end", "reset"}
+        await client.aclose()
+
+
+async def close(client: Client) -> None:
+    await client.transport_stream.aclose()
+
+
+async def half_close(client: Client) -> None:
+    await client.transport_stream.send_eof()
+
+
+async def abort(client: Client) -> None:
+    await reset(client.transport_stream)
+
+
+async def say_goodbye(client: Client) -> None:
+    """Send TLS's farewell alone, as clients do that wait for ours before they close."""
+    with pytest.raises(ssl.SSLWantReadError):
+        client._ssl_object.unwrap()
+    await client.transport_stream.send_all(client._outgoing.read())
+
+
+@pytest.mark.parametrize("leave", [close, half_close, abort, say_goodbye])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request("/wait", method="POST", body=b"{}"),
+        request("/stream"),
+        request("/flood"),
+        request("/wait") + request("/hi"),
+    ],
+    ids=["waiting", "streaming", "flooding", "with another request"],
+)
+async def test_every_departure_is_seen_at_once(
+    sent: bytes, leave: Leave, kind: ServerKind
+) -> None:
+    async with secured(kind) as server:
+        client = await server.client(receive_buffer=4096)
+        await client.send_all(sent)
+        await server.app.started.wait()
+        await trio.sleep(0.02)
+        assert not server.app.ended.is_set()
+        await leave(client)
+        assert await happens(server.app.ended, within_s=AT_ONCE_S)
+        await trio.aclose_forcefully(client)
+
+
+async def test_a_stalled_client_is_cut_at_the_limit(kind: ServerKind) -> None:
+    async with secured(kind, Limits(stall_s=0.2)) as server:
+        client = await server.client(receive_buffer=4096)
+        await client.send_all(request("/flood"))
+        assert await happens(server.app.ended, within_s=AT_ONCE_S)
+        await trio.aclose_forcefully(client)
+
+
+async def test_a_new_certificate_is_for_new_connections_and_old_ones_go_on(
+    kind: ServerKind,
+) -> None:
+    async with secured(kind) as server:
+        old = await server.client()
+        server.tls.renew(a_certificate("other"))
+        new = await server.client(name="other")
+        assert await body_of(new, request("/hi", LAST)) == b"hi"
+        assert await body_of(old, request("/hi", LAST)) == b"hi"
+
+
+async def test_one_that_is_none_leaves_the_old_one(
+    kind: ServerKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with secured(kind) as server:
+        server.tls.renew(Certificate(b"", b""))
+        client = await server.client()
+        assert await body_of(client, request("/hi", LAST)) == b"hi"
+    assert "certificate_not_renewed" in caplog.text
