@@ -415,3 +415,24 @@ def test_nothing_is_left_in_the_fleet() -> None:
     assert all(not fleet.health(t, now).waiting for t in route.targets)
     assert fleet.budgets(route).in_flight == 0
     assert len(ends) == result.total.exchanges
+
+
+def test_a_full_gateway_turns_away_whoever_comes() -> None:
+    even = Clients("chat", 1.0, arrivals=Arrivals.EVEN)
+    late = SimulatedTarget(first_token=Spread.always(1.5), gap_s=0.0)
+    world = World((a_route("a"),), (even,), 10.0, {"a/m": late}, max_in_flight=1)
+    total = a_run(world).total
+    # While one is answered, the next one comes to a full house.
+    assert (total.answered, total.failed) == (5, 5)
+    assert total.refusals == {RefusalKind.UNAVAILABLE: 5}
+    assert total.exchanges == 5
+
+
+def test_who_was_turned_away_comes_again_if_its_library_does() -> None:
+    library = Library(retries_max=2, timeout_s=60.0)
+    even = Clients("chat", 0.5, until_s=3.0, arrivals=Arrivals.EVEN, library=library)
+    slow = SimulatedTarget(first_token=Spread.always(3.0), gap_s=0.0)
+    world = World((a_route("a"),), (even,), 10.0, {"a/m": slow}, max_in_flight=1)
+    total = a_run(world).total
+    assert (total.questions, total.answered) == (2, 2)
+    assert total.refusals[RefusalKind.UNAVAILABLE] > 0

@@ -17,6 +17,7 @@ from trio_gateway.chaos.scenarios.load import Scenario, load_scenario
 from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
 from trio_gateway.chaos.scenarios.run import Run, run_decisions
 from trio_gateway.cli.simulate_wire import run_wire
+from trio_gateway.failover.commands import RefusalKind
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -92,6 +93,14 @@ def test_so_they_do_of_a_provider_with_another_dialect(tmp_path: Path) -> None:
     for run in (decisions, wire):
         assert run.result.total.availability == 1.0
         assert run.result.targets["far/chat"].attempts > 8
+
+
+def test_so_they_do_of_a_gateway_that_is_full(tmp_path: Path) -> None:
+    file = tmp_path / "full.yaml"
+    full = SHORT.replace("  providers:", "  gateway: {max_in_flight: 2}\n  providers:")
+    file.write_text(full.replace("duration: 2s", "duration: 5s"))
+    for run in at_both_depths(load_scenario(file), seed=1):
+        assert run.result.total.refusals[RefusalKind.UNAVAILABLE] > 10
 
 
 def at_both_depths(scenario: Scenario, *, seed: int) -> tuple[Run, Run]:

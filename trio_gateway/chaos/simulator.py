@@ -20,7 +20,7 @@ last exchange is.
 from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappop, heappush
-from math import inf
+from math import ceil, inf
 from random import Random
 from typing import Final
 
@@ -30,7 +30,15 @@ from trio_gateway.chaos.outline import Answers, Fails, Hangs, Outline
 from trio_gateway.chaos.supply import DrawnSupply, Supply
 from trio_gateway.chaos.tally import Result, Tally, TargetTally
 from trio_gateway.chaos.world import SimulatedTarget, World
-from trio_gateway.failover.commands import Command, Commit, Dial, Drop, Refuse, WakeAt
+from trio_gateway.failover.commands import (
+    Command,
+    Commit,
+    Dial,
+    Drop,
+    RefusalKind,
+    Refuse,
+    WakeAt,
+)
 from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.events import (
     AnswerEnded,
@@ -43,6 +51,7 @@ from trio_gateway.failover.events import (
 )
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
+from trio_gateway.failover.limiter import LagShedder
 from trio_gateway.policy.route import CommitMode, Route, Target
 from trio_gateway.relay.record import Outcome
 
@@ -162,6 +171,8 @@ class Simulator:
         self._routes = {route.slug: route for route in world.routes}
         self._heap: list[_Entry] = []
         self._entries = 0
+        self._in_flight_max = world.max_in_flight or inf
+        self._in_flight = 0
         self._open: dict[object, _Course] = {}  # before their commit point
         self._courses: dict[Question, _Course] = {}  # which a person may walk away from
         self._providers: dict[str, _Provider] = {}
@@ -229,6 +240,10 @@ class Simulator:
         clients = question.crowd.clients
         route = self._routes[clients.slug]
         course = _Course(question, route, self.now)
+        if self._in_flight >= self._in_flight_max:
+            self._turn_away(course)
+            return
+        self._in_flight += 1
         if clients.patience is not None:
             self._courses[question] = course
         course.engine = self._engine(
@@ -243,6 +258,15 @@ class Simulator:
             by = self.now + clients.library.timeout_s
             self._at(by, self._time_out, course)
         self._perform(course, course.engine.start(self.now))
+
+    def _turn_away(self, course: _Course) -> None:
+        """Refuse at the door: the gateway has as many inside as it may."""
+        draw = _dice(course.ticket, "door").random()
+        after_s = ceil(LagShedder(self.now).retry_after_s(draw))
+        kind = RefusalKind.UNAVAILABLE
+        self.tally.refused(course.route.slug, kind)
+        refuse = Refuse(kind, retry_after_s=after_s, is_retry_welcome=True)
+        self._ask_again(course, refuse)
 
     def _walk_away(self, question: Question) -> None:
         """A person has waited long enough, whatever has come so far."""
@@ -429,6 +453,7 @@ class Simulator:
             self._fill(job.provider)
 
     def _over(self, course: _Course, outcome: Outcome) -> None:
+        self._in_flight -= 1
         self._open.pop(course.ticket, None)
         course.alarm_at = inf
         self._courses.pop(course.question, None)

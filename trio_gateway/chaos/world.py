@@ -157,3 +157,4 @@ class World:
     clients: tuple[Clients, ...]
     duration_s: float
     targets: Mapping[str, SimulatedTarget] = field(default_factory=dict)
+    max_in_flight: int | None = None  # exchanges at once, in the whole gateway

@@ -213,9 +213,12 @@ class Wire:
         question = self._questions.pop(ticket, None)
         for target in self._targets.values():
             target.forget(ticket)
-        slug, now = record.model, trio.current_time()
-        if engine is None or question is None:
-            if record.outcome is Outcome.REFUSED:  # turned away at the door
+        if question is None:
+            return
+        # Who is turned away at the door has not been asked for a model.
+        slug, now = question.crowd.clients.slug, trio.current_time()
+        if engine is None:
+            if record.outcome is Outcome.REFUSED:
                 self.tally.refused(slug, RefusalKind.UNAVAILABLE)
             return
         engine.history.ticket = ticket

@@ -58,7 +58,8 @@ def setting_of(scenario: Scenario, policy: Policy, seed: str) -> Setting:
         for spec, slug in zip(scenario.crowds, slugs, strict=True)
         for crowd in spec.crowds(slug, scenario.duration_s)
     )
-    world = World(routes, clients, scenario.duration_s, specs)
+    max_in_flight = policy.gateway.max_in_flight
+    world = World(routes, clients, scenario.duration_s, specs, max_in_flight)
     return Setting(world, targets, behind)
 
 
