@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
+from tests.serving.doors import Kind, dial, visit_server
 from tests.serving.test_connection import read_to_end
 from tests.serving.toy import Receive, Send, answer, begin, part, request, whole_body
 from trio_gateway.serving.server import Server, serve_stream
@@ -43,6 +44,8 @@ class Blind:
                 await begin(send)
                 while True:
                     await part(send, b"x" * 65536)
+            case "/large":
+                await answer(send, bytes(50_000_000))
             case "/lingers":
                 await answer(send, b"hi")
                 await trio.sleep(5)
@@ -67,6 +70,23 @@ async def test_a_departure_cancels_the_app_at_once(
         await ours.aclose()
     assert app.ends == ["left"]
     assert trio.current_time() == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("kind", ["fast", "fast, read ahead"])
+async def test_who_leaves_during_the_last_send_cancels_the_app(kind: Kind) -> None:
+    app = Blind()
+
+    async def visit(port: int) -> None:
+        stream = await dial(port, receive_buffer=8192)
+        await stream.send_all(request("/large"))
+        assert await stream.receive_some(1)
+        assert not app.ends
+        await stream.aclose()
+        while not app.ends:
+            await trio.sleep(0.01)
+
+    assert await visit_server(kind, app, visit) == set()
+    assert app.ends == ["left"]
 
 
 async def test_an_app_that_did_not_ask_is_left_alone(autojump_clock: MockClock) -> None:

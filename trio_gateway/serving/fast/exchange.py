@@ -246,7 +246,8 @@ class Exchange:
         data = response.part(message.get("body", b""), has_more=has_more, date=date)
         if data:
             await self._client.write(data)
-        else:
+        if not data or self._client.is_broken:
+            # An app that a departure cancels must not go on as if it had said this.
             await trio.lowlevel.checkpoint()
         if not has_more:
             self._is_sent = not self._client.is_broken
