@@ -7,6 +7,7 @@ from tests.factories import a_route, with_timeouts
 from tests.relay.driver import (
     DONE,
     GOOD_EVENTS,
+    GOOD_JSON,
     ROLE,
     FakeClient,
     Run,
@@ -209,6 +210,19 @@ async def test_a_slow_client_is_not_mistaken_for_a_silent_upstream(
 
     assert run.client.is_finished
     assert run.client.received == b"".join(GOOD_EVENTS)
+
+
+async def test_a_client_that_reads_a_long_answer_slowly_gets_all_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    answer = GOOD_JSON.replace(b"Hello", b"Hello" * 100_000)
+    run = a_run(a_route("a"), client=FakeClient(slow_s=20.0), a=[a_body(answer)])
+
+    await run.go(a_request(stream=False))
+
+    assert run.client.is_finished
+    assert run.client.received == answer
+    assert trio.current_time() > 100.0, "though `client_stall` is 30 s"
 
 
 async def test_a_drain_that_runs_out_ends_open_streams_visibly(

@@ -53,6 +53,9 @@ from trio_gateway.wire.chat import ChatRequest
 # used again. One that does not is not worth waiting for.
 _LAST_CHUNK_S: Final = 0.05
 
+# A client that takes this much within `client_stall` reads, however long all takes it.
+_PIECE_BYTES: Final = 64 * 1024
+
 
 class Exchange:
     """One request's whole life, from admission to record.
@@ -193,7 +196,7 @@ class Exchange:
         match winner.opening:
             case ReadyAnswer(body):
                 failure = None
-                await self._send_whole(body, client, clocks.taken_by())
+                await self._send_whole(body, client, clocks)
             case OpenAnswer() as answer:
                 # It may stream for minutes, and a prompt may be megabytes.
                 self._asking.request = self._asking.request.without_body()
@@ -205,18 +208,23 @@ class Exchange:
         self._relay.deliver_calls()
         return failure
 
-    async def _send_whole(self, body: bytes, client: Client, by: float) -> None:
+    async def _send_whole(self, body: bytes, client: Client, clocks: Clocks) -> None:
         """Send an answer that is here in full; a client that takes none is left."""
 
         def abandon() -> None:
             self._has_stalled = True
             client.abandon()
 
-        alarm = self._relay.alarms.set(by, abandon)
-        try:
-            await client.finish(body)
-        finally:
-            alarm.off()
+        for at in range(0, len(body), _PIECE_BYTES):
+            alarm = self._relay.alarms.set(clocks.taken_by(), abandon)
+            piece = body[at : at + _PIECE_BYTES]
+            try:
+                if at + len(piece) == len(body):
+                    await client.finish(piece)
+                else:
+                    await client.send(piece)
+            finally:
+                alarm.off()
 
     def conclude(
         self,
