@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_gateway.serving.workers.child import Child, Spawner
+from tests.sockets.gateway import eventually
+from trio_gateway.serving.workers.child import (
+    BEAT_S,
+    BEATS_MISSED_MAX,
+    Child,
+    Spawner,
+)
 from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.turns import Places
 
@@ -31,14 +37,16 @@ order = take().order
 
 
 @asynccontextmanager
-async def a_child(program: str, order: object = "begin") -> AsyncIterator[Child]:
+async def a_child(
+    program: str, order: object = "begin", *, beat_s: float = BEAT_S
+) -> AsyncIterator[Child]:
     """A process that runs a program of a few lines."""
     places = Places(2)
     ended: list[Child] = []
     try:
         async with trio.open_nursery() as nursery:
             command = (sys.executable, "-c", PROLOGUE + program)
-            spawn = Spawner(command, [], places, nursery)
+            spawn = Spawner(command, [], places, nursery, beat_s)
             child = await spawn(lambda: order, ended.append)
             try:
                 with trio.fail_after(STUCK_S):
@@ -130,6 +138,28 @@ async def test_one_that_leaves_its_orders_lying_is_ended() -> None:
             await trio.lowlevel.checkpoint()
         await child.ended.wait()
         assert child.ending == "it left its orders lying (killed by SIGKILL)"
+
+
+async def test_one_that_hangs_is_ended() -> None:
+    async with a_child("say(Ready()); time.sleep(60)", beat_s=0.02) as child:
+        await child.ended.wait()
+        assert child.ending == "it did not answer 6 times (killed by SIGKILL)"
+
+
+async def test_one_that_misses_some_beats_goes_on() -> None:
+    """As does a whole machine that was halted: the next beat comes in time."""
+    absent = f"""
+say(Ready())
+for _ in range(4):
+    asked = [take() for _ in range({BEATS_MISSED_MAX // 2})]
+    say(Answer(asked[-1].number, 200, b''))
+say(Failed('well'))
+while ask := take():
+    say(Answer(ask.number, 200, b''))
+"""
+    async with a_child(absent, beat_s=0.1) as child:
+        assert await eventually(lambda: child.ending.startswith("well"))
+        assert not child.ended.is_set()
 
 
 async def test_one_that_says_nonsense_is_ended() -> None:

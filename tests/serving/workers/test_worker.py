@@ -78,7 +78,9 @@ async def test_orders_are_obeyed_one_after_the_other() -> None:
         assert worker.orders == list(range(10))
 
 
-async def test_what_is_asked_is_answered_by_its_own_admin_app() -> None:
+async def test_what_is_asked_is_answered_by_its_own_admin_app(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with a_worker() as worker:
         await worker.line.send(Ask(1, "/slow"))
         await worker.line.send(Ask(2, "/hi"))

@@ -1,8 +1,9 @@
 """A worker as the supervisor sees it: a process, and the line to it.
 
 Whatever a worker does, nobody waits for it: orders go into a queue that a task of its
-own sends, questions have a bound, and a worker that reads nothing for long is found by
-its not answering.
+own sends, and questions have a bound. One that hangs would keep its clients for ever,
+so its pulse is felt. (Beats are counted, not seconds: a machine that was halted for a
+minute has missed one beat, and no worker is to blame.)
 """
 
 import signal
@@ -36,6 +37,10 @@ _LAST_WORDS_S: Final = 1.0
 # Orders are few, and a worker takes them at once. One that has left so many lying does
 # not serve either.
 _ORDERS_MAX: Final = 256
+
+# Far beyond what a busy loop may be late: then it has shed most of its load long ago.
+BEAT_S: Final = 5.0
+BEATS_MISSED_MAX: Final = 6
 
 
 class Worker(Protocol):
@@ -73,7 +78,10 @@ class Worker(Protocol):
 class Child:
     """A real worker. Its tasks live in the nursery that it was started in."""
 
-    def __init__(self, process: trio.Process, line: Line) -> None:
+    def __init__(
+        self, process: trio.Process, line: Line, *, beat_s: float = BEAT_S
+    ) -> None:
+        self._beat_s = beat_s
         self._process = process
         self._line = line
         self.ready = trio.Event()
@@ -145,7 +153,10 @@ class Child:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
                 nursery.start_soon(self._read, reading)
-                await self._process.wait()
+                async with trio.open_nursery() as watching:
+                    watching.start_soon(self._feel_pulse)
+                    await self._process.wait()
+                    watching.cancel_scope.cancel()
                 reading.deadline = trio.current_time() + _LAST_WORDS_S
                 self._orders.close()
         finally:
@@ -153,6 +164,18 @@ class Child:
         self.ended.set()
         for sender in self._waiting.values():
             sender.close()
+
+    async def _feel_pulse(self) -> None:
+        """End a worker that hangs."""
+        await self.ready.wait()
+        missed = 0
+        while missed < BEATS_MISSED_MAX:
+            await trio.sleep(self._beat_s)
+            with trio.move_on_after(self._beat_s) as beat:
+                await self.ask("/livez")
+            missed = missed + 1 if beat.cancelled_caught else 0
+        self._why = f"it did not answer {missed} times"
+        self.kill()
 
     def _order(self, message: ToWorker) -> None:
         try:
@@ -200,6 +223,7 @@ class Spawner:
         command: The program; `worker.Inherited` reads the arguments that are added.
         sockets: The listening sockets, which each worker inherits.
         places: The memory that workers share.
+        beat_s: How often their pulse is felt.
         nursery: Where the workers' tasks live.
     """
 
@@ -207,6 +231,7 @@ class Spawner:
     sockets: Sequence[trio.socket.SocketType]
     places: Places
     nursery: trio.Nursery
+    beat_s: float = BEAT_S
 
     async def __call__(
         self, order: Callable[[], object], on_end: Callable[[Child], None]
@@ -248,7 +273,7 @@ class Spawner:
                 ours.close()
                 raise
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        return Child(process, Line(stream))
+        return Child(process, Line(stream), beat_s=self.beat_s)
 
 
 async def _look_after(child: Child, on_end: Callable[[], None]) -> None:
