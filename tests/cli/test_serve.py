@@ -74,6 +74,19 @@ def test_a_limit_that_cannot_be_divided_among_the_workers_is_refused(
     assert "serve with --workers 3" in said
 
 
+def test_a_key_without_a_certificate_is_wrong_usage() -> None:
+    said = refused(*DEMO, *ANYWHERE, "--tls-key", "key.pem")
+    assert "--tls-key key.pem has no certificate: name its file with --tls-cert" in said
+
+
+def test_a_certificate_that_cannot_be_used_is_said_before_anything_is_served(
+    tmp_path: Path,
+) -> None:
+    gone = tmp_path / "gone.pem"
+    said = refused(*DEMO, *ANYWHERE, "--tls-cert", str(gone))
+    assert said.startswith(f"error: --tls-cert {gone}: cannot be read: No such file")
+
+
 def test_a_policy_is_required() -> None:
     assert "--policy" in refused("serve", "--demo")
 
