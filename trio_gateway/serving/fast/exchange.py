@@ -208,6 +208,8 @@ class Exchange:
                     return False
         except RefusedError:
             return False  # it has had its answer
+        finally:
+            self._bodies.leave(self)  # or it would be interrupted when others have it
         return True
 
     def _is_too_much_left(self) -> bool:
