@@ -222,7 +222,6 @@ def test_a_target_passed_over_in_two_rounds_is_counted_once() -> None:
             house.fleet.dial(
                 house.routes[0],
                 house.routes[0].targets[1],
-                Reason.FIRST,
                 Kind(commits_whole=False, prompt_bucket=0),
                 ticket=-n,
                 now=0.0,

@@ -210,7 +210,7 @@ def test_the_fleet_is_told_as_it_is_when_read(metrics: Metrics) -> None:
     route, fleet = a_route("ab"), Fleet(Random("metrics"))
     first, second = route.targets
     fleet.disable(first, Disabled.OPERATOR, 1.0)
-    fleet.dial(route, second, Reason.FIRST, KIND, ticket="x", now=2.0)
+    fleet.dial(route, second, KIND, ticket="x", now=2.0)
     fleet.budgets(route).retries.try_withdraw(3.0, cost=1000.0)
     fleet.passed_over["a/m", Denied.DISABLED] += 3
 

@@ -71,7 +71,7 @@ class Attempts(list[Attempt]):
     def begin(self, target: Target, reason: Reason, now: float) -> Attempt:
         """Start one; only where nothing speaks against it, or a slot is kept for it."""
         lease = self._fleet.dial(
-            self._route, target, reason, self._kind, ticket=self._ticket, now=now
+            self._route, target, self._kind, ticket=self._ticket, now=now
         )
         if lease.sent.is_probe:
             soft_s = lease.patience.p95_s(now)

@@ -30,7 +30,6 @@ from trio_gateway.failover.balancer import seed_s
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.budget import RouteBudgets
 from trio_gateway.failover.classify import Blame, meaning_of
-from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.cooldown import (
     Disabled,
     Disablement,
@@ -266,7 +265,6 @@ class Fleet:
         self,
         route: Route,
         target: Target,
-        reason: Reason,
         kind: Kind,
         *,
         ticket: Hashable,
@@ -290,9 +288,7 @@ class Fleet:
         speed = health.speed(kind, now)
         patience = speed.patience(written_limits(target, kind), now)
         there = health.limiter.in_flight
-        lease = Lease(
-            health, speed, patience, sent, reason, ticket, now, there, is_panic
-        )
+        lease = Lease(health, speed, patience, sent, ticket, now, there, is_panic)
         health.waiting.add(lease)
         return lease
 

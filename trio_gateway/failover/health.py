@@ -21,7 +21,6 @@ from trio_gateway.failover.balancer import PeakEwma
 from trio_gateway.failover.breaker import Breaker, BreakerState, Sent
 from trio_gateway.failover.budget import DestinationBudget
 from trio_gateway.failover.classify import Blame, meaning_of
-from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.limiter import Limiter
@@ -115,7 +114,6 @@ class Lease:
     speed: Speed  # of its kind of request
     patience: AdaptivePatience
     sent: Sent
-    reason: Reason
     ticket: Hashable  # whose attempt it is
     started_at: float
     in_flight: int  # how many there were at the target when it began, with itself

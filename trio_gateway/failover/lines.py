@@ -80,7 +80,7 @@ class Lines:
 
     def take(self, target_id: str, ticket: Hashable) -> bool:
         """Use the slot that is kept, if one is; it counts as in flight already."""
-        if not self.keeps(target_id, ticket):
+        if self._kept.get(ticket) != target_id:
             return False
         del self._kept[ticket]
         return True
