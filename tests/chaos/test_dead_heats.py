@@ -21,6 +21,8 @@ from trio_gateway.chaos.script import Behaviour, Ending, Refusal, Script
 from trio_gateway.chaos.upstream import ScriptedUpstream
 from trio_gateway.failover.commands import Command
 from trio_gateway.failover.events import Event
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.relay.port import Call
 from trio_gateway.relay.record import Outcome
 
 SEEDS = range(50)
@@ -143,7 +145,9 @@ def test_a_dead_heat_has_one_winner(name: str) -> None:
         run = run_race(name, seed)
         whole = {f"{each}/m": b"".join(words_of(each)) for each in "ab"}
         received, record = run.client.received, run.record
+        closes = [call.closed_at for call in run.upstream.calls]
 
+        assert all(at is not None and at <= RACES[name][1] for at in closes)
         assert run.upstream.left_open == [], f"seed {seed}"
         assert all(call.closes <= 1 for call in run.upstream.calls), f"seed {seed}"
         assert len(run.upstream.calls) <= len(record.attempts)
@@ -165,3 +169,38 @@ def test_a_dead_heat_is_won_now_by_one_and_now_by_the_other() -> None:
 
     assert set(winners) == {"a/m", "b/m"}
     assert winners == [run_race(race, seed).record.target for seed in SEEDS]
+
+
+class SecondFails:
+    """Targets that say nothing, but for `b`, which fails without another step."""
+
+    def __init__(self) -> None:
+        self.fails = trio.Event()
+
+    async def open(self, call: Call) -> Failure:
+        if call.account.name == "b":
+            await self.fails.wait()
+            return Failure(FailureClass.CONNECT, "connection refused")
+        return await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_that_fails_beside_another_as_the_client_leaves_has_no_successor(
+    seed: int,
+) -> None:
+    async def main() -> None:
+        upstream = SecondFails()
+        run = Run(a_route("abc", is_overlap_on=True), ScriptedUpstream.by_account({}))
+        run.relay.engine = StrictEngine
+        run.relay.upstream = upstream
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.go)
+            await trio.sleep(SOFT_S + 1)
+            upstream.fails.set()
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() == SOFT_S + 1
+        await trio.sleep(2)
+        assert trio.lowlevel.current_statistics().tasks_living == TASKS
+
+    with an_order(seed):
+        trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -21,9 +21,11 @@ from trio_gateway.relay.record import Outcome
 class CancelAt(trio.abc.Instrument):
     """Cancels a scope when its task is about to take step `k`."""
 
-    def __init__(self, k: int, scope: trio.CancelScope) -> None:
+    def __init__(self, k: int, scope: trio.CancelScope, run: Run) -> None:
         self.left = k
         self.scope = scope
+        self.run = run
+        self.calls: int | None = None  # that were made until then
         self.task = trio.lowlevel.current_task()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -31,17 +33,20 @@ class CancelAt(trio.abc.Instrument):
             self.left -= 1
             if self.left == 0:
                 self.scope.cancel()
+                self.calls = len(self.run.upstream.calls)
 
 
 async def leave_at_step(run: Run, k: int, *, stream: bool) -> bool:
     """Run an exchange, cancelled at its k-th step; whether it got that far."""
     with trio.CancelScope() as scope:
-        instrument = CancelAt(k, scope)
+        instrument = CancelAt(k, scope, run)
         trio.lowlevel.add_instrument(instrument)
         try:
             await run.go(a_request(stream=stream))
         finally:
             trio.lowlevel.remove_instrument(instrument)
+    if scope.cancelled_caught:
+        assert len(run.upstream.calls) == instrument.calls, f"cancelled at step {k}"
     return scope.cancelled_caught
 
 

@@ -59,6 +59,32 @@ async def test_what_is_raised_in_it_is_told_to_its_owner(
     assert [str(error) for error in told] == ["a bug"]
 
 
+async def test_one_that_is_started_while_it_closes_ends_too(
+    autojump_clock: MockClock,
+) -> None:
+    before, ends = tasks(), list[float]()
+    nursery = LateNursery(lambda _: None)
+
+    async def second() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ends.append(trio.current_time())
+
+    async def first() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            nursery.start_soon(second)
+
+    nursery.start_soon(first)
+    await trio.sleep(1)
+    closed_at = trio.current_time()
+    await nursery.aclose()
+    assert ends == [closed_at]
+    assert tasks() == before
+
+
 async def test_one_that_never_ran_ends_too(autojump_clock: MockClock) -> None:
     begun: list[str] = []
 

@@ -254,3 +254,15 @@ async def test_a_drain_that_runs_out_refuses_what_has_no_answer_yet(
     assert run.refuse is not None
     assert run.refuse.is_retry_welcome
     assert run.upstream.left_open == []
+
+
+async def test_an_exchange_of_a_drain_is_not_held_until_it_runs_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    run = a_run(a_route("a"), a=[a_stream()])
+    run.relay.curfew.set(trio.current_time() + 600.0)
+
+    await run.go()
+    await trio.sleep(2.0)
+
+    assert len(run.relay.alarms) == 0

@@ -69,9 +69,11 @@ class Exchange:
         "_alarm",
         "_asking",
         "_crash",
+        "_curfew_alarm",
         "_engine",
         "_has_stalled",
         "_is_attempting",
+        "_is_settling",
         "_next",
         "_others",
         "_relay",
@@ -82,6 +84,7 @@ class Exchange:
     )
 
     _alarm: Alarm | None
+    _curfew_alarm: Alarm | None
 
     def __init__(
         self, relay: Relay, route: Route, request: ChatRequest, admission: Admission
@@ -114,9 +117,10 @@ class Exchange:
         self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
         self._next: UpstreamRequest | None = None  # for this exchange's own task
         self._has_stalled = False  # the client, with a whole answer before it
+        self._is_settling = False  # news mean something
         self._is_attempting = False  # this exchange's own task is busy
         self._others = LateNursery(self._note_crash)
-        self._alarm = None
+        self._alarm = self._curfew_alarm = None
         self._settled: Winner | Refuse | None = None
         self._wake: trio.Event | None = None  # if this exchange's own task waits
         self._crash: Exception | None = None
@@ -155,6 +159,7 @@ class Exchange:
         When this returns, nothing of the attempts is left but the winner's stream.
         """
         relay = self._relay
+        self._is_settling = True
         relay.open_exchanges[self._admission.id] = self._hear
         relay.curfew.waits.add(self)
         if relay.curfew.by < inf:
@@ -169,9 +174,13 @@ class Exchange:
                 if self._crash is not None:
                     raise self._crash
         finally:
+            # What the others still have to say must not begin anything any more.
+            self._is_settling = False
             del relay.open_exchanges[self._admission.id]
             relay.curfew.waits.discard(self)
             self._set_alarm(inf)
+            if self._curfew_alarm is not None:
+                self._curfew_alarm.off()
             await self._others.aclose()
         for request in self._requests.values():
             if request.won is not self._settled:
@@ -286,11 +295,14 @@ class Exchange:
 
     def heed(self, curfew_by: float) -> None:
         """Settle by then, with a refusal where nothing else has come."""
-        self._relay.alarms.set(curfew_by, partial(self._hear, CutShort()))
+        if self._curfew_alarm is not None:
+            self._curfew_alarm.off()
+        ring = partial(self._hear, CutShort())
+        self._curfew_alarm = self._relay.alarms.set(curfew_by, ring)
 
     def _tell(self, event: Event) -> None:
         """Let the engine decide, and do what it says."""
-        if self._settled is None:
+        if self._is_settling and self._settled is None:
             self._perform(self._engine.advance(event, trio.current_time()))
             self._relay.deliver_calls()
 

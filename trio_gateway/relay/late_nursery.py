@@ -31,8 +31,10 @@ class LateNursery:
         self._is_empty: trio.Event | None = None  # if somebody waits for it
 
     def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run something beside the owner."""
+        """Run something beside the owner; while this is being closed, not for long."""
         scope = trio.CancelScope()
+        if self._is_empty is not None:
+            scope.cancel()
         self._scopes.add(scope)
         trio.lowlevel.spawn_system_task(self._run, work, scope)
 

@@ -89,6 +89,8 @@ class UpstreamRequest:
         """Run to the commit point or to a failure; None if it was dropped."""
         if self.is_dropped:
             return None
+        # A small request is sent without a wait: its client might have left by now.
+        await trio.lowlevel.checkpoint_if_cancelled()
         alarm = self._asking.alarms.set(self._dial.commit_by, self._leash.cut)
         try:
             event = await self._open()
