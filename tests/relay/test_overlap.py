@@ -14,10 +14,11 @@ from tests.relay.driver import (
     events_in,
 )
 from trio_gateway.chaos.script import Ending, Refusal, Script
-from trio_gateway.chaos.upstream import ScriptedUpstream
+from trio_gateway.chaos.upstream import ScriptedStream, ScriptedUpstream
 from trio_gateway.failover.commands import Reason
-from trio_gateway.failover.failures import FailureClass
+from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import CommitMode, CommitPoint
+from trio_gateway.relay.port import Call
 
 SLOW = Script(
     headers=(("content-type", "text/event-stream"),),
@@ -79,6 +80,30 @@ async def test_a_departure_ends_both(autojump_clock: trio.testing.MockClock) -> 
 
     assert [call.closed_at for call in run.upstream.calls] == [trio.current_time()] * 2
     assert len(run.records) == 1
+
+
+class BuggyInTheEnd(ScriptedUpstream):
+    """Fails by a bug of ours where somebody stops waiting for `b`."""
+
+    async def open(self, call: Call) -> ScriptedStream | Failure:
+        if call.account.name != "b":
+            return await super().open(call)
+        try:
+            return await trio.sleep_forever()
+        finally:
+            raise ValueError("a bug")
+
+
+async def test_a_bug_of_the_loser_is_loud_before_anything_of_the_answer_is_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    run = Run(a_route("ab", is_overlap_on=True), BuggyInTheEnd(lambda _: SLOW))
+
+    with pytest.raises(ValueError, match="a bug"):
+        await run.go()
+
+    assert run.client.received == b""
+    assert run.upstream.left_open == []
 
 
 async def test_a_slot_that_becomes_free_is_used_at_once(

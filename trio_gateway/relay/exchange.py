@@ -182,6 +182,8 @@ class Exchange:
             if self._curfew_alarm is not None:
                 self._curfew_alarm.off()
             await self._others.aclose()
+        if self._crash is not None:
+            raise self._crash  # from one that was being closed
         for request in self._requests.values():
             if request.won is not self._settled:
                 await request.aclose()
