@@ -1,13 +1,12 @@
 """The instant at which every wait of every exchange ends, because the process must.
 
-Until a drain's deadline is known it is never. Each leaf asks for its scope here, so
-that open streams can end visibly when the deadline comes, rather than be cut off. What
-waits again and again is entered in `waits` instead.
+Until a drain's deadline is known it is never. Who keeps limits is entered in `waits`
+meanwhile, so that open streams end visibly when the deadline comes, rather than be cut
+off, and who has no answer yet is refused.
 """
 
 from math import inf
 from typing import Protocol
-from weakref import WeakSet
 
 import trio
 
@@ -25,7 +24,6 @@ class Curfew:
     def __init__(self) -> None:
         self.by = inf
         self.waits: set[Waits] = set()
-        self._scopes: WeakSet[trio.CancelScope] = WeakSet()
 
     @property
     def has_come(self) -> bool:
@@ -35,13 +33,5 @@ class Curfew:
     def set(self, by: float) -> None:
         """Let every wait, those under way included, end at this instant."""
         self.by = by
-        for scope in self._scopes:
-            scope.deadline = min(scope.deadline, by)
         for waits in self.waits:
             waits.heed(by)
-
-    def until(self, by: float) -> trio.CancelScope:
-        """Give a scope for one wait; where it caught, ask `has_come` for the reason."""
-        scope = trio.CancelScope(deadline=min(by, self.by))
-        self._scopes.add(scope)
-        return scope

@@ -20,8 +20,8 @@ class Reply:
     """One response. The relay's `Client` once its `head` is set.
 
     `abandon` cancels whatever is done for it; it is set by who runs that. The head goes
-    with the first bytes; a reply that is not finished is an answer that
-    broke, and the server then closes without a last chunk.
+    with the first bytes; a reply that is not finished is an answer that broke, and the
+    server then closes without a last chunk.
     """
 
     def __init__(self, send: ASGISendCallable) -> None:
