@@ -419,3 +419,30 @@ async def test_a_leash_that_is_cut_after_the_close_spoils_nothing(
 async def cut_later(leash: Leash) -> None:
     await trio.sleep(0.05)
     leash.cut()
+
+
+@pytest.mark.parametrize("headers", [LENGTH_5, ()], ids=["length", "chunked"])
+async def test_the_rest_is_all_or_nothing(
+    world: World, clock: Clock, headers: tuple[tuple[str, str], ...]
+) -> None:
+    stream = await world.stream(Script(steps=HELLO, headers=headers))
+    await trio.sleep(0.05)
+    rest = stream.take_rest()
+    assert rest in (None, b"hello")
+    if rest is None:
+        assert await read(stream) == (b"hello", None)
+    assert await stream.receive() == b""
+    await stream.aclose()
+
+
+async def test_there_is_no_rest_of_a_body_that_is_still_to_come(
+    world: World, clock: Clock
+) -> None:
+    script = Script(steps=(Send(b"hel"), Pause(0.05), Send(b"lo")))
+    stream = await world.stream(script)
+    assert stream.take_rest() is None
+    assert await stream.receive() == b"hel"
+    assert stream.take_rest() is None
+    assert await read(stream) == (b"lo", None)
+    assert stream.take_rest() is None
+    await stream.aclose()

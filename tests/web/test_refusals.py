@@ -506,11 +506,13 @@ class BrokenUpstream:
 
 class BrokenStream:
     status = 200
-    is_ready = False
     headers = ((b"content-type", b"text/event-stream"),)
 
     def __init__(self) -> None:
         self._first = [an_event("Hel")]
+
+    def take_rest(self) -> bytes | None:
+        return None
 
     async def receive(self) -> bytes:
         await trio.lowlevel.checkpoint()

@@ -137,8 +137,6 @@ class ScriptedStream:
     reader comes for it: a slow reader does not slow its provider down.
     """
 
-    is_ready = False  # its script alone knows
-
     def __init__(self, script: Script, seen: SeenCall) -> None:
         self.status = script.status
         self.headers: tuple[tuple[bytes, bytes], ...] = tuple(
@@ -150,6 +148,10 @@ class ScriptedStream:
         self._length = script.declared_length
         self._due_at = trio.current_time()
         self._seen = seen
+
+    def take_rest(self) -> bytes | None:
+        """Know of nothing: a script is played step by step."""
+        return None
 
     async def receive(self) -> bytes | Failure:
         """Wait for the next step that sends; then for the ending, again and again."""

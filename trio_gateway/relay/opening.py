@@ -45,8 +45,6 @@ _ERROR_BODY_S: Final = 1.0
 # A shorter value of an operator's own header field is a word, and no credential.
 _SECRET_CHARS_MIN: Final = 12
 
-_IDLE: Final = Failure(FailureClass.TIMEOUT, "idle")
-
 
 @dataclass(slots=True)
 class OpenAnswer:
@@ -81,10 +79,12 @@ class Body:
         self._decoder = decoder
         self.bytes_in = 0  # as they came
 
-    @property
-    def is_ready(self) -> bool:
-        """As `UpstreamStream.is_ready`; what waits inside a decoder does not count."""
-        return self._decoder is None and self._stream.is_ready
+    def take_rest(self) -> bytes | None:
+        """As `UpstreamStream.take_rest`; not of what must be decoded."""
+        rest = self._stream.take_rest() if self._decoder is None else None
+        if rest is not None:
+            self.bytes_in += len(rest)
+        return rest
 
     async def receive(self) -> bytes | Failure:
         """As `UpstreamStream.receive`, decoded; the end is `b""` here too."""
@@ -118,14 +118,15 @@ async def read_error(
     stream: UpstreamStream, provider: Provider, *, wall_now: float
 ) -> Failure:
     """Read as much of an error answer as says what it means."""
-    parts: list[bytes] = []
     body = body_of(stream)
-    if isinstance(body, Body):
+    said = b"" if isinstance(body, Failure) else body.take_rest()
+    if said is None:
+        assert isinstance(body, Body)
+        parts: list[bytes] = []
         with trio.move_on_after(_ERROR_BODY_S):
             await _collect(body, parts, bytes_max=_ERROR_BYTES_MAX)
-    return provider.read_error(
-        stream.status, stream.headers, b"".join(parts), wall_now=wall_now
-    )
+        said = b"".join(parts)
+    return provider.read_error(stream.status, stream.headers, said, wall_now=wall_now)
 
 
 def without_secrets(failure: Failure, account: Account) -> Failure:
@@ -162,7 +163,7 @@ async def read_opening(
     *,
     idle_s: float,
 ) -> Opening | Failure:
-    """Read until the commit point. The caller's scope holds the hard limit.
+    """Read until the commit point. The hard limit ends the body, by its leash.
 
     What is held may be broken off and tried elsewhere; so may a token that came with
     the break in one piece.
@@ -255,11 +256,15 @@ async def _read_json_for_events(
 async def _read_whole(
     body: Body, start: bytes, provider: Provider, *, idle_s: float
 ) -> ReadyAnswer | Failure:
-    parts = [start]
-    failure = await _collect(body, parts, bytes_max=ANSWER_BYTES_MAX, idle_s=idle_s)
-    if failure is not None:
-        return failure
-    whole = b"".join(parts)
+    rest = body.take_rest()
+    if rest is not None:
+        whole = start + rest
+    else:
+        parts = [start]
+        failure = await _collect(body, parts, bytes_max=ANSWER_BYTES_MAX, idle_s=idle_s)
+        if failure is not None:
+            return failure
+        whole = b"".join(parts)
     match judge_answer(whole):
         case WholeAnswer():
             return ReadyAnswer(whole)
@@ -274,25 +279,19 @@ async def _collect(
 ) -> Failure | None:
     """Append to `parts` until the body's end; a silence or too many bytes fail."""
     size = sum(map(len, parts))
-    while True:
-        data = await _receive(body, idle_s)
-        if not data:
-            return None
-        if isinstance(data, Failure):
-            return data if data is _IDLE else _cut_short(data)
-        parts.append(data)
-        size += len(data)
-        if size > bytes_max:
-            return Failure(FailureClass.BAD_ANSWER, "answer too long")
-
-
-async def _receive(body: Body, idle_s: float) -> bytes | Failure:
-    """Wait for more, within a limit; a scope costs more than a read that waits not."""
-    if body.is_ready:
-        return await body.receive()
-    with trio.move_on_after(idle_s):
-        return await body.receive()
-    return _IDLE
+    with trio.CancelScope() as silence:
+        while True:
+            silence.deadline = trio.current_time() + idle_s
+            data = await body.receive()
+            if isinstance(data, Failure):
+                return _cut_short(data)
+            if not data:
+                return None
+            parts.append(data)
+            size += len(data)
+            if size > bytes_max:
+                return Failure(FailureClass.BAD_ANSWER, "answer too long")
+    return Failure(FailureClass.TIMEOUT, "idle")
 
 
 def _cut_short(failure: Failure) -> Failure:

@@ -44,9 +44,11 @@ class UpstreamStream(Protocol):
         A body that its framing says is cut is a `Failure` of class `interrupted`.
         """
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether `receive` is known to return without waiting: no limit is needed."""
+    def take_rest(self) -> bytes | None:
+        """Take the rest of the body, where all of it is here; None where one must wait.
+
+        Most answers come with their heads: they are read without a wait or a limit.
+        """
 
     async def aclose(self) -> None:
         """Free the connection: reused if the body was read to its end, else closed.

@@ -87,10 +87,9 @@ class Connection:
             self._reader.feed(data)
         return data == b"" or self._reader.has_head or self._reader.failure is not None
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether `receive` will not wait: more of the body is here, or its end."""
-        return self._reader.has_news
+    def take_rest(self) -> bytes | None:
+        """Take what is left of a body, if all of it is here."""
+        return self._reader.take() if self._reader.is_whole else None
 
     async def receive(self) -> bytes | Failure:
         """Wait for more of the body; `b""` is its clean end. It stays, as failures do.

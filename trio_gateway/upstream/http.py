@@ -116,8 +116,6 @@ class HttpUpstream:
 class HttpStream:
     """An answer whose head has come, over the connection that carries it."""
 
-    is_ready = False  # httpx does not tell
-
     def __init__(self, response: httpx.Response, pool: "_Pool", leash: Leash) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._status = response.status_code
@@ -140,6 +138,10 @@ class HttpStream:
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
         """The fields as they came, names in lower case."""
         return self._headers
+
+    def take_rest(self) -> bytes | None:
+        """Know of nothing: httpx does not tell."""
+        return None
 
     async def receive(self) -> bytes | Failure:
         """Wait for more of the body, as it came; see the port."""

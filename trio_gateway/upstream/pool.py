@@ -306,11 +306,14 @@ class PooledStream:
             self._end = data
         return data
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is something to receive already, be it the end."""
-        connection = self._connection
-        return self._end is not None or connection is None or connection.is_ready
+    def take_rest(self) -> bytes | None:
+        """Take what is left of a body that is here in full; see the port."""
+        if self._connection is None or self._end is not None:
+            return None
+        rest = self._connection.take_rest()
+        if rest is not None:
+            self._end = b""
+        return rest
 
     async def aclose(self) -> None:
         """Free the connection, without waiting: kept after a whole body or closed."""

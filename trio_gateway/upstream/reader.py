@@ -97,11 +97,6 @@ class AnswerReader:
             self.is_whole = True
             self.is_in_step = False
 
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something to `take`, or nothing will ever be."""
-        return bool(self._pieces) or self.is_whole or self.failure is not None
-
     def take(self) -> bytes:
         """Take what has come of the body, joined; `b""` if nothing has."""
         pieces = self._pieces
