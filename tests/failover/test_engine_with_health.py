@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from tests.factories import RETRY, TIMEOUTS, a_route, a_target, with_timeouts
+from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.commands import (
     Command,
     Commit,
@@ -112,6 +113,39 @@ def test_who_is_only_asked_after_others_is_probed_all_the_same() -> None:
     # One at a time: the budget still protects it from all the others.
     refuse = refusal_of(second.advance(AttemptFailed(1, throttled(1.0)), 60.0))
     assert refuse.kind is RefusalKind.RATE_LIMITED
+
+
+# Haste
+
+LATE = Failure(FailureClass.TIMEOUT, "first token late")
+HASTY = Wish(is_stream=True, patience_s=1.0)
+
+
+def fail_hastily(house: House, times: int, *, now: float, after_s: float) -> None:
+    for _ in range(times):
+        engine = house.an_exchange(HASTY)
+        assert dial_of(engine.start(now)).target.id == "a/m"
+        engine.advance(AttemptFailed(1, LATE), now + after_s)
+        engine.advance(ClientLeft(), now + after_s)
+
+
+def test_a_client_in_haste_is_no_evidence_against_a_target() -> None:
+    """Else its short timeout would open breakers for everybody."""
+    house = House(a_route("ab"))
+    fail_hastily(house, 20, now=0.0, after_s=0.25)
+
+    health = house.fleet.health(house.route.targets[0], 1.0)
+    assert health.breaker.state(1.0) is BreakerState.CLOSED
+    assert health.budget.tokens == 20.0
+
+
+def test_who_is_later_than_nineteen_in_twenty_is_late_for_anybody() -> None:
+    house = House(a_route("ab"))
+    house.answer(60, now=0.0, takes_s=0.1)
+    fail_hastily(house, 5, now=2.0, after_s=0.25)
+
+    health = house.fleet.health(house.route.targets[0], 3.0)
+    assert health.breaker.state(3.0) is BreakerState.OPEN
 
 
 # Alarms

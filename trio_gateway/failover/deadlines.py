@@ -57,6 +57,7 @@ class Deadlines:
     total_by: float
     min_useful_s: float
     extra_s: float  # on top of an unwritten limit, for a long answer
+    is_hurried: bool = False  # the client itself waits for less than the policy would
 
     @classmethod
     def of(
@@ -68,6 +69,7 @@ class Deadlines:
         """
         total_by = precommit_by = now + route.timeouts.total_s
         extra_s = 0.0
+        is_hurried = False
         if commits_whole:
             # A negative number means "as many as you like" to some servers; it must
             # not take away from a target's time.
@@ -76,9 +78,11 @@ class Deadlines:
             precommit_by = min(total_by, now + route.timeouts.precommit_s)
         if wish.patience_s is not None:
             client_s = max(wish.patience_s / 2, wish.patience_s - _CLIENT_MARGIN_S)
-            precommit_by = min(precommit_by, now + client_s)
+            client_by = now + client_s
+            is_hurried = client_by < precommit_by
+            precommit_by = min(precommit_by, client_by)
         useful_s = min(_MIN_USEFUL_S, _MIN_USEFUL_SHARE * (precommit_by - now))
-        return cls(precommit_by, total_by, useful_s, extra_s)
+        return cls(precommit_by, total_by, useful_s, extra_s, is_hurried)
 
     def is_worth_an_attempt(self, at: float) -> bool:
         """Whether an attempt that starts at this instant could still be of use."""

@@ -346,6 +346,7 @@ class Engine:
         case = self._case
         case.candidates.remove(target)
         attempt = self.attempts.begin(target, reason, now)
+        attempt.lease.is_hurried = case.deadlines.is_hurried
         commit_by = case.deadlines.commit_by(
             attempt.lease.patience,
             case.candidates.later(),
