@@ -7,6 +7,7 @@ python -m tests.swarm soak [--first SEED]       play new ones until Ctrl-C
 import argparse
 import sys
 from collections.abc import Iterable
+from signal import SIGINT, SIGTERM, default_int_handler, signal
 
 from tests.swarm.crew import a_crew
 from tests.swarm.play import Depth, Played, play
@@ -22,8 +23,18 @@ def main() -> int:
     words.add_argument("--first", type=int, help="where to begin to soak")
     words.add_argument("--stop", action="store_true", help="at the first that fails")
     given = words.parse_args()
+    # Else those who work for it would be left behind, were it ended or its shell gone.
+    for number in (SIGINT, SIGTERM):
+        signal(number, default_int_handler)
     if given.seeds == ["soak"]:
         return soak(first=given.first)
+    try:
+        return _play(given)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _play(given: argparse.Namespace) -> int:
     seeds = [seed for word in given.seeds for seed in _range(word)]
     if len(seeds) == 1 or given.stop:
         return _tell((play(seed, given.depth) for seed in seeds), stop=given.stop)

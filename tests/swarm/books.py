@@ -69,7 +69,8 @@ class TargetBook:
     out_until: float = -inf  # by money, or because it does not exist
     is_off: bool = False  # an operator said so
     rests_until: float = -inf  # when the last thing that keeps it away is over
-    failed_in_a_row: int = 0
+    failed_in_a_row: int = 0  # sent since it last answered
+    good_at: float = -inf
     tokens: float = TOKENS_MAX
     evidence: float = 0.0  # against it, since its breaker last opened
     # What was last seen of its breaker.
@@ -80,18 +81,21 @@ class TargetBook:
         """An attempt passed its soft limit."""
         self.evidence += 0.5
 
-    def opened(self) -> None:
+    def opened(self, now: float) -> None:
         """An attempt reached its commit point."""
         self.failed_in_a_row = 0
+        self.good_at = now
         self.tokens = min(TOKENS_MAX, self.tokens + SUCCESS_GAIN)
 
-    def blamed(self, failure: Failure, *, was_slow: bool, was_open: bool) -> None:
-        """A failure is its fault; a request weighs no more than 1, however it fails."""
+    def blamed(self, failure: Failure, *, was_slow: bool, is_news: bool) -> None:
+        """A failure is its fault; a request weighs no more than 1, however it fails.
+
+        What was sent before its last good answer says nothing new of it.
+        """
         self.evidence += 0.5 if was_slow else 1.0
         cost = OVERLOAD_COST if failure.kind in _OVERLOADS else FAILURE_COST
         self.tokens = max(0.0, self.tokens - cost)
-        if not was_open:
-            self.failed_in_a_row += 1
+        self.failed_in_a_row += is_news
 
     def rests(self, until: float) -> None:
         """Something may keep it away so long."""

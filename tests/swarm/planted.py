@@ -111,7 +111,7 @@ BUGS: Final = (
         3,
         (
             "failover/breaker.py",
-            "        self.trips = min(self.trips + 1, self._trips_max)\n",
+            "        self._trips = min(self.trips(now) + 1, self._trips_max)\n",
             "        return\n",
         ),
     ),
@@ -270,6 +270,26 @@ BUGS: Final = (
             "failover/engine.py",
             "                at = attempt.soft_at\n",
             "                at = attempt.soft_at + 3600.0\n",
+        ),
+    ),
+    bug(
+        "overdue_alarm",
+        "a hedge that fell due during a wait strikes what comes after it",
+        2,
+        (
+            "failover/engine.py",
+            "            self._hedge_at = self._move_at = inf  # were",
+            "            pass  # were",
+        ),
+    ),
+    bug(
+        "refused_probe",
+        "a target that was healed is not probed, for its budget is spent",
+        97,
+        (
+            "failover/fleet.py",
+            "if is_spent and not is_probe and not health.is_well(now):",
+            "if is_spent and not health.is_well(now):",
         ),
     ),
     bug(

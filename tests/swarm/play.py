@@ -77,7 +77,12 @@ def play(seed: int, depth: Depth) -> Played:
     began_at = process_time()
     drawn = draw(seed, is_small=depth is Depth.WIRE)
     grace_s = _WIRE_GRACE_S if depth is Depth.WIRE else 0.0
-    house = HouseWatch(heals_at=drawn.heals_at, healed=drawn.healed, grace_s=grace_s)
+    house = HouseWatch(
+        heals_at=drawn.heals_at,
+        healed=drawn.healed,
+        is_tight=drawn.is_tight,
+        grace_s=grace_s,
+    )
     try:
         run = _decisions if depth is Depth.DECISIONS else _wire()
         run(drawn, house)

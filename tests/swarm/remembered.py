@@ -20,8 +20,14 @@ class Remembered:
 
 
 REMEMBERED: Final = (
-    Remembered(44, "a hedge that was overdue struck a retry as soon as it began"),
-    Remembered(91, "a move that was overdue dropped a retry as soon as it began"),
-    Remembered(190, "the simulator's time stepped back for an alarm that was overdue"),
-    Remembered(101, "a target only asked after others was never probed again"),
+    Remembered(
+        2,
+        "a hedge that fell due during a wait struck the retry after it, and the "
+        "simulator's time stepped back for it",
+    ),
+    Remembered(97, "who could be probed was not, as its budget was spent"),
+    Remembered(1193, "the watch took what was sent before the healing for news"),
+    Remembered(
+        1344, "a request that came after its client had gone ended the run", Depth.WIRE
+    ),
 )

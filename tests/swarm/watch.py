@@ -16,12 +16,13 @@ The numbers in brackets are those of the table in tests/README.md.
 
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from tests.swarm.books import FAULTS, MAY_PASS, Books, RouteBook
+from tests.swarm.books import FAULTS, Books, RouteBook
 from tests.swarm.shown import ShownEngine
+from tests.swarm.steps import EPSILON_S, Seen, broken_rules
 from trio_gateway.failover.attempts import Attempt
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.budget import (
@@ -30,18 +31,14 @@ from trio_gateway.failover.budget import (
     PANIC_SHARE,
     TOKENS_MAX,
 )
-from trio_gateway.failover.commands import Command, Dial, Reason, WakeAt
+from trio_gateway.failover.commands import Command, Dial, Reason
 from trio_gateway.failover.engine import Engine, State
 from trio_gateway.failover.events import AnswerEnded, Event, Opened
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.failover.fleet import Denied, Fleet
-from trio_gateway.policy.route import OnHint, Route, Target
+from trio_gateway.failover.fleet import Fleet
+from trio_gateway.policy.route import Route, Target
 from trio_gateway.relay.record import Outcome
 
-# Float arithmetic on instants and shares.
-_EPSILON_S: Final = 1e-6
-# Less time than this is no chance, unless the policy gives a target less at all.
-_FAIR_S: Final = 2.0
 # From the healing, and the end of the last hint or disablement, on.
 _AFTER_HEALING_S: Final = 45.0
 # 35 s to the first probe, a request to the second, 10 s of ramp; and what was seen to
@@ -60,17 +57,6 @@ class Finding:
     lines: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Known:
-    """What was seen of one engine's attempts so far."""
-
-    alive: set[int] = field(default_factory=set)
-    slow: set[int] = field(default_factory=set)
-    eligible: list[Target] = field(default_factory=list)  # at its start
-    chance: set[str] = field(default_factory=set)  # who was dialled, or waited for
-    waits: bool = False
-
-
 class HouseWatch:
     """Shown every step of every engine of one run.
 
@@ -78,10 +64,17 @@ class HouseWatch:
         grace_s: how late a network may make the news of an end.
         heals_at: from when on the weather is good.
         healed: the targets that are well from then on.
+        is_tight: whether a target can serve but few: then all is well only once those
+            who came in bad weather, and were told to come again, have gone.
     """
 
     def __init__(
-        self, *, heals_at: float, healed: Container[str], grace_s: float = 0.0
+        self,
+        *,
+        heals_at: float,
+        healed: Container[str],
+        is_tight: bool,
+        grace_s: float = 0.0,
     ) -> None:
         self.findings: list[Finding] = []
         self.reasons: Counter[Reason] = Counter()
@@ -91,9 +84,11 @@ class HouseWatch:
         self.books = Books()
         self._heals_at = heals_at
         self._healed = healed
+        self._is_tight = is_tight
+        self._gone_at = -inf
         self._now = -inf
-        self._grace_s = grace_s + _EPSILON_S
-        self._known: dict[ShownEngine, _Known] = {}
+        self._grace_s = grace_s + EPSILON_S
+        self._known: dict[ShownEngine, Seen] = {}
         self._after: list[tuple[float, ShownEngine, Outcome]] = []
 
     # The run
@@ -111,7 +106,7 @@ class HouseWatch:
             self._broke(engine, f"time does not step back from {self._now:g} s")
         self._now = now
         if event is None:
-            self._known[engine] = _Known(eligible=_eligible(engine, now))
+            self._known[engine] = Seen.begin(engine, now)
             is_client_retry = engine.wish.is_client_retry
             route.admitted(is_client_retry=is_client_retry, now=now)
         known = self._known[engine]
@@ -130,9 +125,12 @@ class HouseWatch:
         for command in commands:
             if isinstance(command, Dial):
                 self._dialled(engine, engine.attempts[command.attempt - 1], known, now)
-                self._see_chances(engine, command, known, now)
-        self._see_wait(engine, known, now)
-        self._see_alarm(engine, commands, now)
+        wait = known.new_wait(engine)
+        if wait is not None and wait.reason is Reason.RETRY:
+            route.accrue(now)
+            route.retries -= 1.0
+        for rule in broken_rules(engine, commands, wait, known, now):
+            self._broke(engine, rule)
         for attempt in engine.attempts:
             self._compare(engine, attempt.target, now)
         if engine.state is State.OVER:
@@ -149,6 +147,10 @@ class HouseWatch:
         self.books.route(engine.route).in_flight -= 1
         began_at = engine.history.steps[0].at
         is_patient = engine.wish.patience_s is None  # who hurries may ask too much
+        if self._is_tight and (
+            began_at < self._heals_at or engine.wish.is_client_retry
+        ):
+            self._gone_at = max(self._gone_at, now)
         if began_at >= self._heals_at + _AFTER_HEALING_S and is_patient:
             self._after.append((began_at, engine, outcome))
         deadlines, winner = engine.deadlines, engine.attempts.winner
@@ -160,19 +162,19 @@ class HouseWatch:
 
     # What was told
 
-    def _see_slow(self, engine: ShownEngine, known: _Known) -> None:
+    def _see_slow(self, engine: ShownEngine, known: Seen) -> None:
         for attempt in engine.attempts:
             if attempt.is_slow and attempt.number not in known.slow:
                 known.slow.add(attempt.number)
                 self.books.target(attempt.target).was_slow()
 
     def _opened(self, engine: ShownEngine, attempt: Attempt, now: float) -> None:
-        self.books.target(attempt.target).opened()
+        self.books.target(attempt.target).opened(now)
         if now > engine.deadlines.precommit_by + self._grace_s:
             self._broke(engine, "(11) nothing commits after its deadline")
 
     def _ended(
-        self, engine: ShownEngine, attempt: Attempt, known: _Known, now: float
+        self, engine: ShownEngine, attempt: Attempt, known: Seen, now: float
     ) -> None:
         known.alive.discard(attempt.number)
         if attempt.lease.is_panic:
@@ -188,25 +190,26 @@ class HouseWatch:
         book = self.books.target(attempt.target)
         account = engine.fleet.account(attempt.target.account)
         is_outage = failure.kind is FailureClass.AUTH and account.disablement is None
-        if failure.kind in FAULTS or is_outage:
-            was_open = attempt.opened_at is not None
-            book.blamed(failure, was_slow=attempt.is_slow, was_open=was_open)
+        is_excused = attempt.lease.is_cut_short(failure, now)
+        if (failure.kind in FAULTS and not is_excused) or is_outage:
+            is_news = attempt.opened_at is None and attempt.started_at >= book.good_at
+            book.blamed(failure, was_slow=attempt.is_slow, is_news=is_news)
         self.books.heed(engine.route, attempt.target, failure, now)
 
     # What was said
 
     def _dialled(
-        self, engine: ShownEngine, attempt: Attempt, known: _Known, now: float
+        self, engine: ShownEngine, attempt: Attempt, known: Seen, now: float
     ) -> None:
         known.alive.add(attempt.number)
-        known.chance.add(attempt.target.id)
+        known.had_chance.add(attempt.target.id)
         target, lease = attempt.target, attempt.lease
         book, route = self.books.target(target), self.books.route(engine.route)
         reason = attempt.reason
         self.reasons[reason] += 1
-        if now + _EPSILON_S < book.not_before:
+        if now + EPSILON_S < book.not_before:
             self._broke(engine, f"(22) nobody asks {target.id} before its own hint")
-        if book.is_off or now + _EPSILON_S < book.out_until:
+        if book.is_off or now + EPSILON_S < book.out_until:
             self._broke(engine, f"(22) nobody asks {target.id} while it is out of use")
         is_trusted = not (lease.sent.is_probe or lease.is_panic)
         if is_trusted and book.failed_in_a_row > self._patience(engine, target):
@@ -233,84 +236,6 @@ class HouseWatch:
         enough = max(rules.consecutive, rules.min_samples)
         return 2 * enough + 2 * fleet.health(target, 0.0).limiter.in_flight
 
-    def _see_chances(
-        self, engine: ShownEngine, dial: Dial, known: _Known, now: float
-    ) -> None:
-        """(15) Whoever may be asked later keeps a fair share of the time."""
-        later = self._later(engine, known)
-        left_s = engine.deadlines.precommit_by - now
-        kept_s = sum(min(_FAIR_S, engine.limits(target).hard_s) for target in later)
-        most_s = max(left_s - kept_s, left_s / (len(later) + 1))
-        over_s = dial.commit_by - now - most_s
-        if over_s > _EPSILON_S:
-            self._broke(
-                engine,
-                f"(15) later targets keep a fair chance: {over_s:g} s too much for "
-                f"{dial.target.id}",
-            )
-
-    def _see_wait(self, engine: ShownEngine, known: _Known, now: float) -> None:
-        """(14) Nobody waits for one target while another could be asked."""
-        waits = engine.state is State.WAITING
-        is_news, known.waits = waits and not known.waits, waits
-        wait = engine.wait
-        if wait is not None:
-            known.chance.add(wait.target.id)
-        if wait is None or not is_news:
-            return
-        if wait.reason is Reason.RETRY:
-            self._see_retry(engine, wait.target, known, now)
-            return
-        if wait.reason is Reason.REDIAL:
-            return
-        fleet, route = engine.fleet, engine.route
-        is_first = not engine.attempts
-        for target in self._later(engine, known):
-            if fleet.is_last_resort(target, now):
-                continue
-            if fleet.why_not(route, target, is_first=is_first, now=now) is None:
-                self._broke(engine, f"(14) nobody waits while {target.id} is free")
-
-    @staticmethod
-    def _later(engine: ShownEngine, known: _Known) -> Sequence[Target]:
-        """Who may still be asked, as far as that is sure."""
-        ends = [attempt.failure for attempt in engine.attempts]
-        is_chained = any(
-            end is not None and end.kind is FailureClass.CONTEXT_LENGTH for end in ends
-        )
-        is_enough = engine.wish.is_client_retry and engine.attempts.has_despaired
-        if is_chained or is_enough:
-            return ()
-        left = engine.route.attempts.max - engine.attempts.counted()
-        later = [each for each in known.eligible if each.id not in known.chance]
-        return later[: max(0, left)]
-
-    def _see_retry(
-        self, engine: ShownEngine, target: Target, known: _Known, now: float
-    ) -> None:
-        book = self.books.route(engine.route)
-        book.accrue(now)
-        book.retries -= 1.0
-        last = [each for each in engine.attempts if each.target is target][-1].failure
-        if last is None or last.kind not in MAY_PASS:
-            self._broke(engine, "(6) only what may pass is tried again at one target")
-        route = engine.route
-        is_hinted = route.retry.on_hint is OnHint.WAIT
-        is_free = len(known.eligible) > 1
-        if route.attempts.same_target is None and not is_hinted and is_free:
-            self._broke(engine, "(14) nobody waits for one target of several")
-
-    def _see_alarm(
-        self, engine: ShownEngine, commands: Sequence[Command], now: float
-    ) -> None:
-        """(5) Whoever is late is noticed."""
-        if engine.state is not State.TRYING:
-            return
-        alarm = min((c.at for c in commands if isinstance(c, WakeAt)), default=inf)
-        for attempt in engine.attempts.live():
-            if not attempt.is_slow and alarm > max(now, attempt.soft_at) + _EPSILON_S:
-                self._broke(engine, f"(5) attempt {attempt.number} may be late unseen")
-
     # Books against machines
 
     def _compare(self, engine: ShownEngine, target: Target, now: float) -> None:
@@ -319,7 +244,7 @@ class HouseWatch:
         if breaker.opened_at != book.opened_at:
             is_probing = book.state in (BreakerState.OPEN, BreakerState.PROBE)
             needed = 1.0 if is_probing else min(3.0, target.breaker.consecutive)
-            if book.evidence + _EPSILON_S < needed:
+            if book.evidence + EPSILON_S < needed:
                 self._broke(
                     engine,
                     f"(21) a breaker opens on evidence alone: {target.id} has "
@@ -331,7 +256,7 @@ class HouseWatch:
             if state is BreakerState.RAMP:
                 book.tokens = TOKENS_MAX
             book.state = state
-        if abs(book.tokens - health.budget.tokens) > _EPSILON_S:
+        if abs(book.tokens - health.budget.tokens) > EPSILON_S:
             self._broke(
                 engine,
                 f"(9) what fails is paid for: {target.id} has {health.budget.tokens:g} "
@@ -346,7 +271,7 @@ class HouseWatch:
             ("(10) duplicates", route.extras, budgets.extras.left(now)),
             ("(9) retries", route.retries, budgets.retries.left(now)),
         ):
-            if abs(ours - theirs) > _EPSILON_S:
+            if abs(ours - theirs) > EPSILON_S:
                 self._broke(
                     engine, f"{name} are paid for: {theirs:g} left instead of {ours:g}"
                 )
@@ -409,7 +334,7 @@ class HouseWatch:
             for target in route.targets
             if target.id in self._healed
         ]
-        return max(self._heals_at, min(rests)) + _AFTER_HEALING_S
+        return max(self._heals_at, self._gone_at, min(rests)) + _AFTER_HEALING_S
 
     def _broke(self, engine: ShownEngine, rule: str) -> None:
         """Keep the shortest histories."""
@@ -418,17 +343,6 @@ class HouseWatch:
         if len(self.findings) > FINDINGS_MAX:
             self.findings.sort(key=lambda each: len(each.lines))
             del self.findings[FINDINGS_MAX:]
-
-
-def _eligible(engine: ShownEngine, now: float) -> list[Target]:
-    """Whom an exchange that has just begun may ask."""
-    fleet, route = engine.fleet, engine.route
-    barred = (Denied.DISABLED, Denied.COOLING)
-    return [
-        target
-        for target in route.targets
-        if fleet.why_not(route, target, is_first=True, now=now) not in barred
-    ]
 
 
 def held(

@@ -86,6 +86,11 @@ class Drawn:
         """What there is."""
         return self.setting.world
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether a target can serve but few at once."""
+        return any(spec.capacity is not None for spec in self.world.targets.values())
+
 
 def draw(seed: int, *, is_small: bool = False) -> Drawn:
     """The world of a seed; a small one is for bytes, which cost a hundred times more.
