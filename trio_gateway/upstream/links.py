@@ -274,8 +274,9 @@ async def _room_or_news(sock: socket.socket) -> bool:
     async def wait_for_news(room: trio.CancelScope) -> None:
         nonlocal news
         with suppress(trio.ClosedResourceError):
-            await trio.lowlevel.wait_readable(sock)
-            news = True
+            if sock.fileno() >= 0:  # else it was closed before this task began
+                await trio.lowlevel.wait_readable(sock)
+                news = True
         room.cancel()
 
     async with trio.open_nursery() as nursery:
