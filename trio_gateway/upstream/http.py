@@ -1,7 +1,7 @@
-"""The network behind the port: HTTP/1.1 to every provider, by httpx's stock transport.
+"""The network behind the port, by httpx's stock transport: what goes through a proxy.
 
-This module alone knows which HTTP client is used, and the one table in it says what the
-client's exceptions mean. It judges no time but `connect_by`, follows no redirect, reads
+All else goes by `upstream.pool`. The one table in this module says what the exceptions
+of httpx and httpcore mean. It judges no time but `connect_by`, follows no redirect, reads
 no environment variable, decodes no body and knows nothing of providers.
 
 The transport is called directly, without `httpx.AsyncClient`: cookies, redirects,
