@@ -10,6 +10,7 @@ from trio_gateway.chaos.upstream import ScriptedStream, ScriptedUpstream
 from trio_gateway.failover.failures import Failure
 from trio_gateway.policy.route import Account, ProviderKind
 from trio_gateway.relay.leash import Leash
+from trio_gateway.relay.letterhead import Letterhead
 from trio_gateway.relay.port import Call
 
 # How long a client waits for the next byte before it says that all is silent.
@@ -102,7 +103,8 @@ def a_call(body: bytes = b"{}", *, account: str = "a", connect_by: float = 10) -
             failure_domain=account,
         ),
         path="/chat/completions",
-        headers=(),
+        letterhead=Letterhead(()),
+        fields=(),
         body=body,
         connect_by=connect_by,
         leash=Leash(),

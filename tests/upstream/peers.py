@@ -19,6 +19,7 @@ import trustme
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
 from trio_gateway.policy.route import Account, ProviderKind, Secret
 from trio_gateway.relay.leash import Leash
+from trio_gateway.relay.letterhead import Letterhead
 from trio_gateway.relay.port import Call, Connect
 from trio_gateway.upstream.http import HttpUpstream
 from trio_gateway.upstream.network import connect_tcp
@@ -186,6 +187,7 @@ def a_call(
     base_url: str,
     *,
     headers: tuple[tuple[bytes, bytes], ...] = (),
+    fields: tuple[tuple[bytes, bytes], ...] = (),
     body: bytes = b"{}",
     connect_by: float = float("inf"),
     ca_file: str | None = None,
@@ -200,7 +202,15 @@ def a_call(
         ca_file=ca_file,
         proxy=None if proxy is None else Secret(proxy),
     )
-    return Call(account, "/v1/chat/completions", headers, body, connect_by, Leash())
+    return Call(
+        account,
+        "/v1/chat/completions",
+        Letterhead(headers),
+        fields,
+        body,
+        connect_by,
+        Leash(),
+    )
 
 
 def a_port_nobody_listens_on() -> int:

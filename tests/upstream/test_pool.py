@@ -185,9 +185,48 @@ async def test_a_field_that_could_smuggle_is_never_sent(
         in_memory(always_ok) as place,
         PooledUpstream(connect=place.connect) as upstream,
     ):
-        outcome = await upstream.open(a_call(place.base_url, headers=(field,)))
-        assert outcome == Failure(FailureClass.BAD_ANSWER, "request is not valid HTTP")
+        not_valid = Failure(FailureClass.BAD_ANSWER, "request is not valid HTTP")
+        for call in (
+            a_call(place.base_url, headers=(field,)),
+            a_call(place.base_url, fields=(field,)),
+            a_call(place.base_url, fields=((b"x-good", b"1"), field)),
+        ):
+            assert await upstream.open(call) == not_valid
         assert place.connections == 0
+
+
+async def test_a_request_has_its_accounts_fields_and_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    requests: list[bytes] = []
+
+    async def serve(peer: Peer) -> None:
+        while (request := await peer.request()) is not None:
+            requests.append(request.partition(b"\r\nhost: provider.test\r\n")[2])
+            await peer.send(OK)
+
+    async with (
+        in_memory(serve) as place,
+        PooledUpstream(connect=place.connect) as upstream,
+    ):
+        first = a_call(
+            place.base_url, headers=((b"accept", b"a/b"),), fields=((b"x-id", b"1"),)
+        )
+        assert await whole(await upstream.open(first)) == b"hello"
+        second = first._replace(fields=((b"x-id", b"2"), (b"x-more", b"3")))
+        assert await whole(await upstream.open(second)) == b"hello"
+        await upstream.retain([first.account])  # a reload: nothing may be stale
+        other = a_call(place.base_url, headers=((b"accept", b"c/d"),))
+        third = first._replace(letterhead=other.letterhead)
+        assert await whole(await upstream.open(third)) == b"hello"
+
+    ours = b"accept-encoding: identity\r\n"
+    length = b"content-length: 2\r\n\r\n{}"
+    assert requests == [
+        b"accept: a/b\r\n" + ours + b"x-id: 1\r\n" + length,
+        b"accept: a/b\r\n" + ours + b"x-id: 2\r\nx-more: 3\r\n" + length,
+        b"accept: c/d\r\n" + ours + b"x-id: 1\r\n" + length,
+    ]
 
 
 # Bare sockets, and TLS on them

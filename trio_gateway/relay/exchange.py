@@ -106,14 +106,7 @@ class Exchange:
             ticket=admission.id,
             random_for=self._random_for,
         )
-        self._asking = Asking(
-            relay.upstream,
-            request,
-            route.commit,
-            admission.forwarded,
-            relay.wall_clock,
-            relay.alarms,
-        )
+        self._asking = Asking(relay, request, route.commit, admission.forwarded)
         self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
         self._next: UpstreamRequest | None = None  # for this exchange's own task
         self._has_stalled = False  # the client, with a whole answer before it

@@ -13,6 +13,7 @@ import trio
 from trio_gateway.failover.failures import Failure
 from trio_gateway.policy.route import Account
 from trio_gateway.relay.leash import Leash
+from trio_gateway.relay.letterhead import Fields, Letterhead
 
 
 class Call(NamedTuple):
@@ -20,10 +21,16 @@ class Call(NamedTuple):
 
     account: Account
     path: str  # with its query, to be appended to the account's base_url
-    headers: tuple[tuple[bytes, bytes], ...]  # lower-case names; no host, no length
+    letterhead: Letterhead
+    fields: Fields  # this request's alone; names in lower case, none of the letterhead
     body: bytes
     connect_by: float  # on Trio's clock: DNS, TCP and TLS together
     leash: Leash  # which ends `open`, and then `receive`, when it is cut
+
+    @property
+    def headers(self) -> Fields:
+        """All fields but the host and the length."""
+        return (*self.letterhead.fields, *self.fields)
 
 
 class UpstreamStream(Protocol):

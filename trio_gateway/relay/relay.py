@@ -8,6 +8,7 @@ from trio_gateway.failover.events import Called, Event
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.relay.alarms import Alarms
 from trio_gateway.relay.curfew import Curfew
+from trio_gateway.relay.letterhead import Letterheads
 from trio_gateway.relay.port import Upstream, WallClock
 from trio_gateway.relay.record import ExchangeRecord
 
@@ -25,6 +26,7 @@ class Relay:
         curfew: when every exchange must end.
         engine: what decides; tests give one that is watched.
         alarms: when exchanges want to be woken.
+        letterheads: what requests to each account begin with.
         open_exchanges: where each that has not settled is told news.
     """
 
@@ -36,6 +38,7 @@ class Relay:
     curfew: Curfew = field(default_factory=Curfew)
     engine: type[Engine] = Engine
     alarms: Alarms = field(default_factory=Alarms)
+    letterheads: Letterheads = field(default_factory=Letterheads)
     open_exchanges: dict[Hashable, Callable[[Event], None]] = field(
         default_factory=dict
     )

@@ -15,8 +15,8 @@ from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import CommitPoint, Target
 from trio_gateway.providers.base import Provider
 from trio_gateway.providers.table import provider_for
-from trio_gateway.relay.alarms import Alarms
 from trio_gateway.relay.leash import Leash
+from trio_gateway.relay.letterhead import Fields
 from trio_gateway.relay.opening import (
     Body,
     Opening,
@@ -27,11 +27,10 @@ from trio_gateway.relay.opening import (
     read_opening,
     without_secrets,
 )
-from trio_gateway.relay.port import Call, Upstream, UpstreamStream, WallClock
+from trio_gateway.relay.port import Call, UpstreamStream
 from trio_gateway.relay.recording import Heard
+from trio_gateway.relay.relay import Relay
 from trio_gateway.wire.chat import ChatRequest
-
-Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class Winner(NamedTuple):
@@ -49,21 +48,17 @@ class Asking:
     """What all attempts of one exchange have in common.
 
     Args:
-        upstream: the network.
+        relay: the network, and what else all exchanges share.
         request: what the client asked for; without its body once no more attempt
             will be made.
         commit: when an answer may flow.
         forwarded: the client's fields that upstreams may see.
-        wall_clock: for absolute dates in errors.
-        alarms: when attempts are late.
     """
 
-    upstream: Upstream
+    relay: Relay
     request: ChatRequest
     commit: CommitPoint
     forwarded: Fields
-    wall_clock: WallClock
-    alarms: Alarms
 
 
 class UpstreamRequest:
@@ -91,7 +86,7 @@ class UpstreamRequest:
             return None
         # A small request is sent without a wait: its client might have left by now.
         await trio.lowlevel.checkpoint_if_cancelled()
-        alarm = self._asking.alarms.set(self._dial.commit_by, self._leash.cut)
+        alarm = self._asking.relay.alarms.set(self._dial.commit_by, self._leash.cut)
         try:
             event = await self._open()
         finally:
@@ -113,13 +108,15 @@ class UpstreamRequest:
         asking, dial = self._asking, self._dial
         number, account = dial.attempt, dial.target.account
         provider = provider_for(account)
-        stream = await asking.upstream.open(self._call(provider))
+        stream = await asking.relay.upstream.open(self._call(provider))
         if isinstance(stream, Failure):
             return AttemptFailed(number, stream)
         self._stream = stream
         self.heard = heard = Heard(trio.current_time(), stream.status)
         if not is_success(stream):
-            failure = await read_error(stream, provider, wall_now=asking.wall_clock())
+            failure = await read_error(
+                stream, provider, wall_now=asking.relay.wall_clock()
+            )
             return AttemptFailed(number, without_secrets(failure, account))
         body = body_of(stream)
         if isinstance(body, Failure):
@@ -146,7 +143,7 @@ class UpstreamRequest:
         if stream is not None and not is_success(stream):
             # Its head says what it is, though its body never came.
             provider = provider_for(self._dial.target.account)
-            wall_now = self._asking.wall_clock()
+            wall_now = self._asking.relay.wall_clock()
             return provider.read_error(
                 stream.status, stream.headers, b"", wall_now=wall_now
             )
@@ -155,22 +152,21 @@ class UpstreamRequest:
         return Failure(FailureClass.TIMEOUT, late, status)
 
     def _call(self, provider: Provider) -> Call:
-        target, request = self._dial.target, self._asking.request
-        account = target.account
-        accept = b"text/event-stream" if request.is_stream else b"application/json"
-        fields = {
-            b"content-type": b"application/json",
-            b"accept": accept,
-            b"user-agent": b"trio-gateway",
-        }
-        fields.update(self._asking.forwarded)
-        for name, value in account.headers:
-            fields[name.lower().encode("latin-1")] = value.encode("latin-1")
-        fields.update(provider.credentials(account))
+        asking, target = self._asking, self._dial.target
+        request, account = asking.request, target.account
+        letterheads = asking.relay.letterheads
+        letterhead = letterheads.of(account, is_stream=request.is_stream)
+        fields = asking.forwarded
+        if not letterhead.names.isdisjoint(name for name, _ in fields):
+            # An operator's own word goes before a client's.
+            fields = tuple(
+                field for field in fields if field[0] not in letterhead.names
+            )
         return Call(
             account=account,
             path=provider.path(target),
-            headers=tuple(fields.items()),
+            letterhead=letterhead,
+            fields=fields,
             body=request.encode(model=target.model, overrides=target.overrides),
             connect_by=self._dial.connect_by,
             leash=self._leash,

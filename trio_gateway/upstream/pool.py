@@ -32,6 +32,7 @@ import trio
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Account
 from trio_gateway.relay.leash import Leash
+from trio_gateway.relay.letterhead import Letterhead
 from trio_gateway.relay.port import Call, Connect, UpstreamStream
 from trio_gateway.upstream.connection import Connection
 from trio_gateway.upstream.dial import Dial, over_sockets, over_streams
@@ -58,8 +59,8 @@ SWEEP_S: Final = 5.0
 # operator's few dozen, but wherever a client of httpx may go (`upstream.transport`).
 POOLS_MAX: Final = 1_000
 
-# Paths remembered for one place. A policy has one or two per model.
-PATHS_MAX: Final = 256
+# Beginnings of requests remembered for one place. A policy has one or two per model.
+STARTS_MAX: Final = 256
 
 CONNECT_TIMEOUT: Final = Failure(FailureClass.CONNECT, "connect timeout")
 _NO_CA_FILE: Final = Failure(FailureClass.CONNECT, "ca_file cannot be read")
@@ -133,6 +134,8 @@ class PooledUpstream:
         kept = {(account.base_url, account.ca_file) for account in accounts}
         for place in [place for place in self._pools if place not in kept]:
             await self._pools.pop(place).retire()
+        for pool in self._pools.values():
+            pool.forget_starts()
 
     async def aclose(self) -> None:
         """Close every connection at once, also those in use."""
@@ -168,7 +171,7 @@ class Pool:
         self._tls = Tls(trust, self._host) if url.scheme == "https" else None
         self._port = url.port or (443 if self._tls else 80)
         self._dial = dial
-        self._starts: dict[str, bytes] = {}
+        self._starts: dict[tuple[str, Letterhead], bytes] = {}
         self._idle: deque[Connection] = deque()  # the one used last stands last
         self._in_use: set[Connection] = set()
         self._is_retired = False
@@ -179,20 +182,25 @@ class Pool:
         Raises:
             InvalidRequestError: If a field cannot be written.
         """
-        fields = call.headers
-        given = {name for name, _ in fields}
-        missing = [field for field in UNLESS_GIVEN if field[0] not in given]
-        return request_bytes(self._start(call.path), (*fields, *missing), call.body)
-
-    def _start(self, path: str) -> bytes:
-        """Write the beginning of requests to a path, once for many."""
-        start = self._starts.get(path)
+        start = self._starts.get((call.path, call.letterhead))
         if start is None:
-            if len(self._starts) >= PATHS_MAX:
-                self._starts.clear()
-            url = httpx.URL(self._base_url + path)
-            start = self._starts[path] = start_of(b"POST", url.raw_path, url.netloc)
+            start = self._start(call.path, call.letterhead)
+        return request_bytes(start, call.fields, call.body)
+
+    def _start(self, path: str, letterhead: Letterhead) -> bytes:
+        """Write the beginning of requests to a path, once for many."""
+        if len(self._starts) >= STARTS_MAX:
+            self._starts.clear()
+        url = httpx.URL(self._base_url + path)
+        missing = [field for field in UNLESS_GIVEN if field[0] not in letterhead.names]
+        fields = (*letterhead.fields, *missing)
+        start = start_of(b"POST", url.raw_path, url.netloc, fields)
+        self._starts[path, letterhead] = start
         return start
+
+    def forget_starts(self) -> None:
+        """Let go of what was written for accounts that may be of yesterday."""
+        self._starts.clear()
 
     async def open(
         self, request: bytes, *, connect_by: float, leash: Leash, now: float

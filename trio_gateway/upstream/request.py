@@ -13,7 +13,7 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # One field a line, its name a token. The whole block is looked at once; a value with a
 # line end in it either does not fit, or makes for more lines than there are fields.
-_FIELDS: Final = re.compile(rb"(?:%b: [^\r\n\0]*\r\n)+" % _TOKEN.pattern)
+_FIELDS: Final = re.compile(rb"(?:%b: [^\r\n\0]*\r\n)*" % _TOKEN.pattern)
 
 # Bytes are relayed as they came, so no provider may compress them; and some refuse a
 # request that accepts nothing.
@@ -30,34 +30,41 @@ def request_bytes(
     """Write a request.
 
     Args:
-        start: the first line and the `host` field, from `start_of`.
+        start: the first line and the fields that go first, from `start_of`.
         fields: all others but the length.
         body: whole.
 
     Raises:
         InvalidRequestError: If a field cannot be written.
     """
-    parts: list[bytes] = []
-    for name, value in fields:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"content-length: %d\r\n" % len(body))
-    block = b"".join(parts)
-    if not _FIELDS.fullmatch(block) or block.count(b"\n") != len(fields) + 1:
+    block = _block(fields) + b"content-length: %d\r\n\r\n" % len(body)
+    return b"".join((start, block, body))
+
+
+def _block(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    block = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if not _FIELDS.fullmatch(block) or block.count(b"\n") != len(fields):
         raise InvalidRequestError
-    return b"%b%b\r\n%b" % (start, block, body)
+    return block
 
 
-def start_of(method: bytes, path: bytes, host: bytes) -> bytes:
+def start_of(
+    method: bytes,
+    path: bytes,
+    host: bytes,
+    fields: Sequence[tuple[bytes, bytes]] = (),
+) -> bytes:
     """Write what all requests to a path share.
 
     Args:
         method: one word.
         path: as `httpx.URL.raw_path` has it: nothing unsafe is left in it.
         host: likewise, from `netloc`.
+        fields: that go with all of them.
 
     Raises:
-        InvalidRequestError: If the method is not one word.
+        InvalidRequestError: If the method is no word, or a field cannot be written.
     """
     if not _TOKEN.fullmatch(method):
         raise InvalidRequestError
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, path, host)
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b" % (method, path, host, _block(fields))

@@ -98,6 +98,7 @@ class Gateway:
         self.policy = policy
         self.keyring = Keyring(policy.access_keys)
         self.metrics.adopt(policy)
+        self.relay.letterheads.forget()
         self.relay.fleet.adopt(policy, trio.current_time())
         self.relay.deliver_calls()
 
