@@ -1,8 +1,8 @@
 """The network behind the port, by httpx's stock transport: what goes through a proxy.
 
 All else goes by `upstream.pool`. The one table in this module says what the exceptions
-of httpx and httpcore mean. It judges no time but `connect_by`, follows no redirect, reads
-no environment variable, decodes no body and knows nothing of providers.
+of httpx and httpcore mean. It judges no time but `connect_by`, follows no redirect,
+reads no environment variable, decodes no body and knows nothing of providers.
 
 The transport is called directly, without `httpx.AsyncClient`: cookies, redirects,
 default headers and decoding are what a relay must not have. It runs over an httpcore
