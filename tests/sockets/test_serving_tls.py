@@ -1,7 +1,7 @@
 """TLS in front of the same connections, by either loop."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ import pytest
 import trio
 import trustme
 
-from tests.serving.doors import STUCK_S, dial, happens, read, reset
+from tests.serving.doors import OURS, STUCK_S, Door, Kind, dial, happens, read, reset
 from tests.serving.toy import Receive, Send, Toy, answer, request, whole_body
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.process import Drain, Shutdown, Site, serve
@@ -26,7 +26,13 @@ AT_ONCE_S = 10.0
 
 AUTHORITY = trustme.CA()
 
-pytestmark = pytest.mark.parametrize("kind", get_args(ServerKind))
+pytestmark = pytest.mark.parametrize("kind", OURS)
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_ours_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    assert "connection_failed" not in caplog.text
 
 
 def a_certificate(name: str = "localhost") -> Certificate:
@@ -79,19 +85,18 @@ def trust(
 
 
 @asynccontextmanager
-async def secured(
-    kind: ServerKind, limits: Limits | None = None
-) -> AsyncIterator[Secured]:
+async def secured(kind: Kind, limits: Limits | None = None) -> AsyncIterator[Secured]:
     """Serve over TLS; at the end, drain, which takes no time if nobody is there."""
     app, tls, shutdown = Mirror(), Tls(CERTIFICATE), Shutdown()
-    site = Site(app, ["127.0.0.1:0"], limits or Limits(), kind, tls=tls)
+    door = await Door.open(is_plain=kind == "fast, read ahead")
+    server = get_args(ServerKind)[kind == "hypercorn"]
+    site = Site(app, [door], limits or Limits(), server, tls=tls)
     drain = Drain(limit_s=STUCK_S)
     with trio.fail_after(STUCK_S / 2):
         async with trio.open_nursery() as nursery:
             start = partial(serve, [site], shutdown=shutdown, drain=drain)
-            addresses = await nursery.start(start)
-            port = int(addresses[0][0].rpartition(":")[2])
-            yield Secured(app, tls, port, shutdown)
+            await nursery.start(start)
+            yield Secured(app, tls, door.port, shutdown)
             shutdown.request()
 
 
@@ -111,7 +116,7 @@ LAST = "connection: close"
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_client_of_http_2_gets_http_1(
-    version: ssl.TLSVersion, kind: ServerKind
+    version: ssl.TLSVersion, kind: Kind
 ) -> None:
     async with secured(kind) as server:
         client = await server.client(version=version, alpn=("h2", "http/1.1"))
@@ -120,7 +125,7 @@ async def test_a_client_of_http_2_gets_http_1(
 
 
 async def test_who_wants_http_2_alone_or_nothing_said_gets_http_1_too(
-    kind: ServerKind,
+    kind: Kind,
 ) -> None:
     async with secured(kind) as server:
         for alpn in (("h2",), ()):
@@ -129,7 +134,7 @@ async def test_who_wants_http_2_alone_or_nothing_said_gets_http_1_too(
             assert await body_of(client, request("/hi", LAST)) == b"hi"
 
 
-async def test_an_older_tls_than_1_2_is_refused(kind: ServerKind) -> None:
+async def test_an_older_tls_than_1_2_is_refused(kind: Kind) -> None:
     async with secured(kind) as server:
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old = trust(version=ssl.TLSVersion.TLSv1_1)
@@ -144,7 +149,7 @@ async def test_an_older_tls_than_1_2_is_refused(kind: ServerKind) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_large_bodies_pass_whole_both_ways_and_connections_are_kept(
-    version: ssl.TLSVersion, kind: ServerKind
+    version: ssl.TLSVersion, kind: Kind
 ) -> None:
     body = bytes(range(256)) * 1500
     async with secured(kind) as server:
@@ -161,7 +166,7 @@ async def test_large_bodies_pass_whole_both_ways_and_connections_are_kept(
 
 
 async def test_requests_sent_with_the_last_bytes_of_the_handshake_are_answered(
-    kind: ServerKind,
+    kind: Kind,
 ) -> None:
     async with secured(kind) as server:
         client = trio.SSLStream(
@@ -175,7 +180,7 @@ async def test_requests_sent_with_the_last_bytes_of_the_handshake_are_answered(
     assert len(server.app.seen) == 2
 
 
-async def test_a_silent_client_is_dropped_at_the_limit(kind: ServerKind) -> None:
+async def test_a_silent_client_is_dropped_at_the_limit(kind: Kind) -> None:
     async with secured(kind, Limits(handshake_s=0.2)) as server:
         silent = await dial(server.port)
         assert await read(silent, within_s=AT_ONCE_S) == (b"", "end")
@@ -187,7 +192,7 @@ async def test_a_silent_client_is_dropped_at_the_limit(kind: ServerKind) -> None
 
 
 async def test_who_has_not_shaken_hands_does_not_prolong_a_drain(
-    kind: ServerKind,
+    kind: Kind,
 ) -> None:
     async with secured(kind, Limits(handshake_s=STUCK_S)) as server:
         silent = await dial(server.port)
@@ -198,7 +203,7 @@ async def test_who_has_not_shaken_hands_does_not_prolong_a_drain(
 
 
 async def test_who_has_not_shaken_hands_makes_room_for_who_does(
-    kind: ServerKind,
+    kind: Kind,
 ) -> None:
     limits = Limits(handshake_s=STUCK_S, connections_max=1)
     async with secured(kind, limits) as server:
@@ -211,7 +216,7 @@ async def test_who_has_not_shaken_hands_makes_room_for_who_does(
 
 @pytest.mark.parametrize("size", [0, 300_000])
 async def test_plain_http_is_told_to_speak_tls_and_closed(
-    size: int, kind: ServerKind
+    size: int, kind: Kind
 ) -> None:
     async with secured(kind) as server:
         client = await dial(server.port)
@@ -224,7 +229,7 @@ async def test_plain_http_is_told_to_speak_tls_and_closed(
     assert server.app.seen == []
 
 
-async def test_what_is_neither_is_closed(kind: ServerKind) -> None:
+async def test_what_is_neither_is_closed(kind: Kind) -> None:
     async with secured(kind) as server:
         client = await dial(server.port)
         await client.send_all(b"SSH-2.0-OpenSSH_9.2\r\n")
@@ -264,7 +269,7 @@ async def say_goodbye(client: Client) -> None:
     ids=["waiting", "streaming", "flooding", "with another request"],
 )
 async def test_every_departure_is_seen_at_once(
-    sent: bytes, leave: Leave, kind: ServerKind
+    sent: bytes, leave: Leave, kind: Kind
 ) -> None:
     async with secured(kind) as server:
         client = await server.client(receive_buffer=4096)
@@ -277,7 +282,19 @@ async def test_every_departure_is_seen_at_once(
         await trio.aclose_forcefully(client)
 
 
-async def test_a_stalled_client_is_cut_at_the_limit(kind: ServerKind) -> None:
+async def test_who_buries_us_in_bytes_counts_as_gone(kind: Kind) -> None:
+    async with secured(kind, Limits(ahead_bytes_max=50_000)) as server:
+        client = await server.client()
+        junk = b"x" * 5000
+        with trio.fail_after(AT_ONCE_S), pytest.raises(trio.BrokenResourceError):
+            await client.send_all(request("/wait"))
+            while True:
+                await client.send_all(junk)
+        assert await happens(server.app.ended, within_s=AT_ONCE_S)
+        await trio.aclose_forcefully(client)
+
+
+async def test_a_stalled_client_is_cut_at_the_limit(kind: Kind) -> None:
     async with secured(kind, Limits(stall_s=0.2)) as server:
         client = await server.client(receive_buffer=4096)
         await client.send_all(request("/flood"))
@@ -286,7 +303,7 @@ async def test_a_stalled_client_is_cut_at_the_limit(kind: ServerKind) -> None:
 
 
 async def test_a_new_certificate_is_for_new_connections_and_old_ones_go_on(
-    kind: ServerKind,
+    kind: Kind,
 ) -> None:
     async with secured(kind) as server:
         old = await server.client()
@@ -297,7 +314,7 @@ async def test_a_new_certificate_is_for_new_connections_and_old_ones_go_on(
 
 
 async def test_one_that_is_none_leaves_the_old_one(
-    kind: ServerKind, caplog: pytest.LogCaptureFixture
+    kind: Kind, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with secured(kind) as server:
         server.tls.renew(Certificate(b"", b""))

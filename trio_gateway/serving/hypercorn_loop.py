@@ -8,6 +8,7 @@ from trio_gateway.serving.connection import Connection
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.protocol import Context, hypercorn_config
+from trio_gateway.serving.tls import Tls
 
 
 class HypercornLoop:
@@ -19,7 +20,9 @@ class HypercornLoop:
         limits: Limits,
         failures: FailureLog,
         state: dict[str, object],
+        tls: Tls | None = None,
     ) -> None:
+        self._tls = tls
         self._app = wrap_app(app, 0, "asgi")
         self._config = hypercorn_config(limits)
         self._context = Context(None)
@@ -40,7 +43,7 @@ class HypercornLoop:
             self._config,
             self._context,
             ConnectionState(self._state.copy()),
-            stream,
+            stream if self._tls is None else self._tls.secure(stream),
             limits=self._limits,
             failures=self._failures,
             idle=self._idle,

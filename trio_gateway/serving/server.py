@@ -88,7 +88,7 @@ class Server:
         self.config = hypercorn_config(self.limits)
         self.state: dict[str, object] = {}  # what the app's lifespan hands to requests
         loop = FastLoop if kind == "fast" else HypercornLoop
-        self._loop: _Loop = loop(app, self.limits, self.failures, self.state)
+        self._loop: _Loop = loop(app, self.limits, self.failures, self.state, tls)
         self._open = 0
         self._refusing = 0
         self._emptied = trio.Event()
@@ -174,7 +174,7 @@ class Server:
             try:
                 if self._turn is not None:
                     await self._turn.come(listener)
-                stream = self._secured(await listener.accept())
+                stream = await listener.accept()
             except trio.ClosedResourceError:
                 return
             except OSError as error:
@@ -185,16 +185,13 @@ class Server:
                 continue
             self._admit(stream, connections)
 
-    def _secured(self, stream: trio.abc.Stream) -> trio.abc.Stream:
-        return stream if self._tls is None else self._tls.secure(stream)
-
     def _admit(self, stream: trio.abc.Stream, connections: trio.Nursery) -> None:
         # A client at work is worth more than one that may never ask again.
         if self._open < self.limits.connections_max or self._loop.close_oldest_idle():
             connections.start_soon(self.serve_stream, stream)
         elif self._refusing < REFUSALS_MAX:
             self._refusing += 1
-            connections.start_soon(self._refuse, stream)
+            connections.start_soon(self._refuse, self._secured(stream))
         else:
             connections.start_soon(trio.aclose_forcefully, stream)
 
@@ -206,6 +203,9 @@ class Server:
         finally:
             self._refusing -= 1
             await trio.aclose_forcefully(stream)
+
+    def _secured(self, stream: trio.abc.Stream) -> trio.abc.Stream:
+        return stream if self._tls is None else self._tls.secure(stream)
 
     async def _shed(self, listener: Listener, spare: "SpareFile") -> None:
         """Out of files: give up the spare one to turn a client away with an answer."""

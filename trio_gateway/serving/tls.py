@@ -185,6 +185,11 @@ class Tls:
         except OSError as error:  # out of files, maybe: what we have is still good
             logger.error("certificate_not_renewed error=%r", error)  # noqa: TRY400 # its text says all
 
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The one for a new connection."""
+        return self._context
+
     def secure(self, stream: trio.abc.Stream) -> trio.SSLStream[trio.abc.Stream]:
         """Put TLS on a client's stream; `shake_hands` comes first."""
         # https_compatible: many clients close without TLS's farewell, and HTTP's
@@ -209,7 +214,7 @@ async def shake_hands(
         try:
             await stream.do_handshake()
         except trio.BrokenResourceError as broken:
-            if getattr(broken.__cause__, "reason", None) == "HTTP_REQUEST":
+            if is_plain_http(broken.__cause__):
                 await _tell_plain(stream.transport_stream)
             return False
         return True
@@ -219,7 +224,17 @@ async def shake_hands(
 async def _tell_plain(stream: trio.abc.Stream) -> None:
     with trio.move_on_after(PLAIN_GRACE_S):
         try:
-            await stream.send_all(refusal(400, message=_PLAIN_TOLD))
+            await stream.send_all(plain_refusal())
             await linger(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # it did not wait for it
+
+
+def is_plain_http(error: BaseException | None) -> bool:
+    """Whether a handshake failed because the client began to speak HTTP."""
+    return isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST"
+
+
+def plain_refusal() -> bytes:
+    """What to answer to that, without TLS."""
+    return refusal(400, message=_PLAIN_TOLD)

@@ -101,6 +101,7 @@ class Connection:
             RefusedError: If it is not one that we serve.
         """
         client = self._client
+        client.is_past_request = False
         held = client.held
         while True:
             if held.startswith(b"\r\n"):

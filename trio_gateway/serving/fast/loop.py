@@ -20,8 +20,10 @@ from trio_gateway.serving.fast.shared import Shared
 from trio_gateway.serving.fast.socket_wire import SocketWire
 from trio_gateway.serving.fast.stream_wire import StreamWire
 from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.tls_wire import TlsWire
 from trio_gateway.serving.fast.wire import Owner, Wire
 from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.tls import Tls
 
 
 class FastLoop:
@@ -33,7 +35,9 @@ class FastLoop:
         limits: Limits,
         failures: FailureLog,
         state: dict[str, object],
+        tls: Tls | None = None,
     ) -> None:
+        self._tls = tls
         self._shared: Final = Shared(app, limits, failures, state)
         self._shift: _Shift | None = None
 
@@ -56,9 +60,14 @@ class FastLoop:
 
     def _connection(self, stream: trio.abc.Stream, shift: "_Shift") -> Connection:
         def wire_to(owner: Owner) -> Wire:
-            if isinstance(stream, trio.SocketStream) and shift.watch is not None:
-                return SocketWire(stream, owner, shift.watch, shift.stalls)
-            return StreamWire(stream, owner, self._shared.limits, shift.stalls)
+            tls, watch, stalls = self._tls, shift.watch, shift.stalls
+            limits = self._shared.limits
+            if isinstance(stream, trio.SocketStream) and watch is not None:
+                if tls is None:
+                    return SocketWire(stream, owner, watch, stalls)
+                return TlsWire(stream, tls.context, owner, limits, watch, stalls)
+            secured = stream if tls is None else tls.secure(stream)
+            return StreamWire(secured, owner, limits, stalls)
 
         return Connection(
             Client(wire_to),

@@ -1,4 +1,4 @@
-"""A wire over any Trio stream: TLS, memory, or a socket where none can be watched.
+"""A wire over any Trio stream: memory, TLS in memory, or where no socket is watched.
 
 A stream only tells of a departure to who reads it, so one task reads ahead, into a
 bounded buffer, as long as the connection lives.

@@ -1,0 +1,231 @@
+"""A wire that is TLS on a socket, by OpenSSL itself.
+
+Trio's TLS moves every byte through buffers in memory, and takes locks around that; here
+OpenSSL has the socket, a send is tried first and waits only where the kernel is full,
+and no task reads ahead: the watch calls when bytes have come. A departure shows in one
+of two ways: the connection is closed or half-closed, or TLS's farewell has come, which
+some clients send long before they close.
+"""
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+import trio
+
+from trio_gateway.serving.addresses import addresses_of
+from trio_gateway.serving.fast.hangup import HangupWatch
+from trio_gateway.serving.fast.sweeper import Line
+from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
+from trio_gateway.serving.inbox import ReadAhead
+from trio_gateway.serving.limits import Limits
+from trio_gateway.serving.linger import CLOSE_GRACE_S, LINGER_BYTES_MAX, LINGER_S
+from trio_gateway.serving.tls import PLAIN_GRACE_S, is_plain_http, plain_refusal
+
+# One record of TLS, which is what OpenSSL gives and takes at once. Headway of a large
+# send is judged by this much: with the default limit of 30 s, a client slower than
+# 0.5 kB/s counts as stalled.
+RECORD_BYTES: Final = 16 * 1024
+
+# As on a plain socket: an app that streams to a quick reader steps back now and then.
+SENDS_IN_A_ROW: Final = 16
+
+
+class TlsWire:
+    """A client's socket, which it owns."""
+
+    scheme = "https"
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        context: ssl.SSLContext,
+        owner: Owner,
+        limits: Limits,
+        watch: HangupWatch,
+        stalls: Line[Wire],
+    ) -> None:
+        theirs = stream.socket
+        family, kind, proto = theirs.family, theirs.type, theirs.proto
+        self._sock = socket.socket(family, kind, proto, fileno=theirs.detach())
+        self._sock.setblocking(False)  # noqa: FBT003 # as the library has it
+        self._fd = self._sock.fileno()
+        self._context = context
+        self._owner = owner
+        self._handshake_s = limits.handshake_s
+        self._watch = watch
+        self._stalls = stalls
+        self._ahead = ReadAhead(limits.ahead_bytes_max)
+        self._is_agreed = False  # on keys
+        self._is_stopped = False  # there is more to be read, and no room for it
+        self._sends_in_a_row = 0
+        self._greeting = trio.CancelScope()
+        self.client, self.server = addresses_of(self._sock)
+
+    async def carry(self, conversation: Callable[[], Awaitable[None]]) -> None:
+        """Shake hands, run a conversation, and read ahead meanwhile."""
+        if not await self._shake_hands():
+            return
+        self._watch.add(self._fd, self._owner.departed, on_bytes=self._read)
+        try:
+            await conversation()
+        finally:
+            self._watch.forget(self._fd)
+            self._stalls.leave(self)
+
+    async def _shake_hands(self) -> bool:
+        if self.client is None:  # it has already left
+            return False
+        self._greeting.deadline = trio.current_time() + self._handshake_s
+        with self._greeting:
+            try:
+                self._tls = self._sock = self._context.wrap_socket(
+                    self._sock, server_side=True, do_handshake_on_connect=False
+                )
+                return await self._agree()
+            except OSError as error:
+                if is_plain_http(error):
+                    await self._tell_plain()
+        return False
+
+    async def _agree(self) -> bool:
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await trio.lowlevel.wait_readable(self._fd)
+            except ssl.SSLWantWriteError:
+                await trio.lowlevel.wait_writable(self._fd)
+            else:
+                self._is_agreed = True
+                return True
+
+    async def _tell_plain(self) -> None:
+        with trio.move_on_after(PLAIN_GRACE_S), suppress(OSError):
+            _bare(self._tls).send(plain_refusal())
+            await self._linger()
+
+    # Receiving.
+
+    def _read(self) -> None:
+        """Take what has come; there is no other word of it."""
+        ahead = self._ahead
+        while not ahead.is_full:
+            try:
+                data = self._tls.recv(RECORD_BYTES)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._owner.departed()
+                return
+            ahead.put(data)
+        self._is_stopped = True
+        if self._owner.is_past_request:
+            self._owner.departed()  # no client of ours sends so much unasked
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; see `Wire`."""
+        data = await self._ahead.take()
+        if self._is_stopped:
+            self._is_stopped = False
+            self._read()
+        return data
+
+    # Sending.
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it; see `Wire`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if len(data) > RECORD_BYTES or not self._write(data):
+            await self._send_records(memoryview(data))
+        self._sends_in_a_row += 1
+        if self._sends_in_a_row >= SENDS_IN_A_ROW:
+            self._sends_in_a_row = 0
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _send_records(self, rest: memoryview) -> None:
+        """Send record by record; what OpenSSL has begun, it gets again until done."""
+        try:
+            while rest:
+                self._stalls.enter(self)
+                record = rest[:RECORD_BYTES]
+                while not self._write(record):
+                    await self._wait_for_room()
+                rest = rest[RECORD_BYTES:]
+        finally:
+            self._stalls.leave(self)
+
+    def _write(self, record: bytes | memoryview) -> bool:
+        try:
+            self._tls.send(record)
+        except ssl.SSLWantWriteError:
+            return False
+        except OSError:
+            raise BrokenWireError from None
+        return True
+
+    async def _wait_for_room(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self._fd)
+        except trio.ClosedResourceError:
+            raise BrokenWireError from None
+
+    def interrupt(self) -> None:
+        """Wake whoever waits in `receive` or `send`; see `Wire`."""
+        self._greeting.cancel()
+        self._ahead.interrupt()
+        trio.lowlevel.notify_closing(self._fd)
+
+    # The end.
+
+    async def say_last(self, data: bytes, *, must_linger: bool) -> None:
+        """Send what is given and close politely; see `Wire`."""
+        if not self._is_agreed:
+            return
+        with trio.move_on_after(CLOSE_GRACE_S), suppress(OSError, BrokenWireError):
+            if data:
+                await self._send_records(memoryview(data))
+            with suppress(OSError):  # of which one says that there is no answer yet
+                self._tls.unwrap()  # TLS's farewell
+            if must_linger or self._ahead or self._has_unread():
+                await self._linger()
+
+    def _has_unread(self) -> bool:
+        try:
+            return bool(_bare(self._tls).recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
+
+    async def _linger(self) -> None:
+        """As `linger` does; what comes is not even deciphered."""
+        self._tls.shutdown(socket.SHUT_WR)
+        bare, read = _bare(self._tls), 0
+        with trio.move_on_after(LINGER_S):
+            while read < LINGER_BYTES_MAX:
+                await trio.lowlevel.wait_readable(self._fd)
+                with suppress(BlockingIOError):
+                    data = bare.recv(RECORD_BYTES)
+                    if not data:
+                        return
+                    read += len(data)
+
+    async def close(self) -> None:
+        """Close at once; see `Wire`."""
+        if self._sock.fileno() == self._fd:
+            trio.lowlevel.notify_closing(self._fd)
+            self._sock.close()
+
+
+class _Bare(Protocol):
+    def send(self, data: bytes, /) -> int: ...
+    def recv(self, size: int, flags: int = 0, /) -> bytes: ...
+
+
+def _bare(sock: ssl.SSLSocket) -> _Bare:
+    """The same socket without TLS, for what is outside of it."""
+    bare: _Bare = super(ssl.SSLSocket, sock)  # type: ignore[assignment] # as it is
+    return bare
