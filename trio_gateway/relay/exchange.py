@@ -61,7 +61,8 @@ class Exchange:
     """One request's whole life, from admission to record.
 
     `settle` runs up to the commit point and `deliver` after it; `conclude` and then
-    `aclose` always, last, whatever happened.
+    `aclose` always, last, whatever happened. Nothing that it holds points back at it by
+    then: a prompt of megabytes must not wait for the garbage collector.
     """
 
     __slots__ = (
@@ -104,7 +105,7 @@ class Exchange:
                 patience_s=admission.client_patience_s,
             ),
             ticket=admission.id,
-            random_for=self._random_for,
+            random_for=partial(_random_for, relay.seed, admission.id),
         )
         self._asking = Asking(relay, request, route.commit, admission.forwarded)
         self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
@@ -112,7 +113,7 @@ class Exchange:
         self._has_stalled = False  # the client, with a whole answer before it
         self._is_settling = False  # news mean something
         self._is_attempting = False  # this exchange's own task is busy
-        self._others = LateNursery(self._note_crash)
+        self._others: LateNursery | None = None  # once there is a second attempt
         self._alarm = self._curfew_alarm = None
         self._settled: Winner | Refuse | None = None
         self._wake: trio.Event | None = None  # if this exchange's own task waits
@@ -174,7 +175,9 @@ class Exchange:
             self._set_alarm(inf)
             if self._curfew_alarm is not None:
                 self._curfew_alarm.off()
-            await self._others.aclose()
+            if self._others is not None:
+                await self._others.aclose()
+                self._others = None  # which points back at this
         if self._crash is not None:
             raise self._crash  # from one that was being closed
         for request in self._requests.values():
@@ -338,6 +341,8 @@ class Exchange:
         request = UpstreamRequest(self._asking, dial)
         self._requests[dial.attempt] = request
         if self._is_attempting or self._next is not None:
+            if self._others is None:
+                self._others = LateNursery(self._note_crash)
             self._others.start_soon(partial(self._attempt_beside, request))
         else:
             self._next = request
@@ -376,5 +381,6 @@ class Exchange:
         if event is not None:
             self._tell(event)
 
-    def _random_for(self, actor: str) -> Random:
-        return Random(f"{self._relay.seed}/{self._admission.id}/{actor}")
+
+def _random_for(seed: str, exchange_id: str, actor: str) -> Random:
+    return Random(f"{seed}/{exchange_id}/{actor}")
