@@ -33,6 +33,7 @@ from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Hedge, Jitter, Patience, Queue, Route
 
 SICK = Failure(FailureClass.SERVER_ERROR, "500", 500)
+TOO_LONG = Failure(FailureClass.CONTEXT_LENGTH, "too long", 400)
 REFUSED_KEY = Failure(FailureClass.AUTH, "401", 401)
 
 
@@ -504,6 +505,23 @@ def test_one_who_leaves_the_line_passes_its_slot_on() -> None:
 
     assert list(house.fleet.calls) == [2, 3]
     assert dial_of(third.advance(Called(), 0.1)).target.id == "a/m"
+
+
+def test_nobody_stands_in_line_while_another_attempt_may_still_answer() -> None:
+    c = a_target("c", max_concurrency=1)
+    house = House(replace(a_route("ab", is_overlap_on=True), context_chain=(c,)))
+    House(a_route([c]), house.fleet, number=100).an_exchange().start(0.0)
+
+    for ends in (Opened(1), AttemptFailed(1, SICK)):
+        engine = house.an_exchange()
+        engine.start(0.0)
+        assert dial_of(engine.advance(TimeCame(), 8.0)).attempt == 2
+        assert engine.advance(AttemptFailed(2, TOO_LONG), 8.1) == ()
+        assert house.fleet.lines.length(c.id) == 0
+
+        engine.advance(ends, 8.2)
+        is_waiting = isinstance(ends, AttemptFailed)
+        assert house.fleet.lines.length(c.id) == is_waiting
 
 
 def test_who_waits_too_long_for_a_slot_is_told_to_come_back() -> None:

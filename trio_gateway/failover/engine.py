@@ -222,6 +222,8 @@ class Engine:
             return self._refuse(failure, now, out_of_time=True)
         target = candidates.choice(now)
         if target is None:
+            if self.attempts.live():
+                return ()  # nobody waits while another attempt may still answer
             if self._wait(Waiter(case).for_any(candidates.targets, reason, now)):
                 return ()
             target = candidates.choice(now, in_despair=True)
@@ -243,8 +245,7 @@ class Engine:
             return False
         self.state = _WAITING
         self._waiting = wait
-        if not self.attempts.live():
-            self._hedge_at = self._move_at = inf  # were about attempts that are over
+        self._hedge_at = self._move_at = inf  # were about attempts that are over
         return True
 
     def _resume(self, now: float) -> tuple[Command, ...]:
