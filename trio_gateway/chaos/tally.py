@@ -53,10 +53,11 @@ class Times:
         """Count one."""
         cell = 0
         if seconds > _LOWEST_S:
-            cell = min(int(log(seconds / _LOWEST_S) / _LOG_GROWTH), _CELLS - 1)
-        self._cells[cell] += 1
+            cell = int(log(seconds / _LOWEST_S) / _LOG_GROWTH)
+        self._cells[cell if cell < _CELLS else -1] += 1
         self.count += 1
-        self.most_s = max(self.most_s, seconds)
+        if seconds > self.most_s:
+            self.most_s = seconds
 
     def merge(self, other: "Times") -> None:
         """Count what another one has counted."""
@@ -206,7 +207,8 @@ class Timeline:
 
     def add(self, series: "array[int]", at_s: float) -> None:
         """Count one; what happens after the end counts at the end."""
-        series[min(int(at_s / self.bucket_s), len(series) - 1)] += 1
+        index = int(at_s / self.bucket_s)
+        series[index if index < len(series) else -1] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,8 +348,9 @@ class Tally:
     def dialled(self, target: TargetTally, now: float, *, is_first: bool) -> None:
         """An attempt is sent."""
         target.attempts += 1
-        target.live += 1
-        target.peak = max(target.peak, target.live)
+        target.live = live = target.live + 1
+        if live > target.peak:
+            target.peak = live
         self._timeline.add(target.over_time, now)
         if is_first:
             self._timeline.add(target.firsts, now)
