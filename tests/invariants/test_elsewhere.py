@@ -71,6 +71,15 @@ PROOFS = (
         "test_whole_app.py::test_a_departure_at_any_moment_reaches_whoever_is_at_work",
     ),
     (
+        16,
+        "what fails in the instant of a departure is followed by nothing",
+        "50 schedules",
+        (
+            "chaos/test_dead_heats.py::"
+            "test_one_that_fails_beside_another_as_the_client_leaves_has_no_successor"
+        ),
+    ),
+    (
         17,
         "the loser of an overlap is closed at the commit",
         "the same instant",
