@@ -50,7 +50,7 @@ class Bug:
 
     name: str
     what: str
-    found_by: int  # the first seed that finds it
+    found_by: int | None  # the first seed that finds it; None: beyond the first sixty
     changes: tuple[Change, ...]
 
     @property
@@ -74,7 +74,9 @@ class Hunt:
         return rule
 
 
-def bug(name: str, what: str, found_by: int, *changes: tuple[str, str, str]) -> Bug:
+def bug(
+    name: str, what: str, found_by: int | None, *changes: tuple[str, str, str]
+) -> Bug:
     return Bug(name, what, found_by, tuple(Change(*change) for change in changes))
 
 
@@ -278,18 +280,28 @@ BUGS: Final = (
         2,
         (
             "failover/engine.py",
-            "            self._hedge_at = self._move_at = inf  # were",
-            "            pass  # were",
+            "        self._hedge_at = self._move_at = inf  # were",
+            "        pass  # were",
         ),
     ),
     bug(
         "refused_probe",
         "a target that was healed is not probed, for its budget is spent",
-        97,
+        None,
         (
             "failover/fleet.py",
             "if is_spent and not is_probe and not health.is_well(now):",
             "if is_spent and not health.is_well(now):",
+        ),
+    ),
+    bug(
+        "haste_blamed",
+        "a client whose own timeout is short counts against the target",
+        0,
+        (
+            "failover/health.py",
+            "return now - self.started_at < self.patience.p95_s(now)",
+            "return False",
         ),
     ),
     bug(

@@ -84,6 +84,8 @@ def broken_rules(
             yield from _chances(engine, command, seen, now)
         elif isinstance(command, Refuse):
             yield from _refusal(engine, command, seen, now)
+    if wait is not None and engine.attempts.live():
+        yield "(14) nobody waits for another while an attempt may still answer"
     if wait is not None and wait.reason is Reason.RETRY:
         yield from _retry(engine, wait.target, seen)
     elif wait is not None and wait.reason is not Reason.REDIAL:

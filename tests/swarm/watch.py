@@ -190,8 +190,10 @@ class HouseWatch:
         book = self.books.target(attempt.target)
         account = engine.fleet.account(attempt.target.account)
         is_outage = failure.kind is FailureClass.AUTH and account.disablement is None
-        is_excused = attempt.lease.is_cut_short(failure, now)
-        if (failure.kind in FAULTS and not is_excused) or is_outage:
+        is_haste = failure.kind is FailureClass.TIMEOUT and engine.deadlines.is_hurried
+        is_quick = now - attempt.started_at < attempt.lease.patience.p95_s(now)
+        is_fault = failure.kind in FAULTS and not (is_haste and is_quick)
+        if is_fault or is_outage:
             is_news = attempt.opened_at is None and attempt.started_at >= book.good_at
             book.blamed(failure, was_slow=attempt.is_slow, is_news=is_news)
         self.books.heed(engine.route, attempt.target, failure, now)
