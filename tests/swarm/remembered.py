@@ -25,7 +25,7 @@ REMEMBERED: Final = (
         "a hedge that fell due during a wait struck the retry after it, and the "
         "simulator's time stepped back for it",
     ),
-    Remembered(97, "who could be probed was not, as its budget was spent"),
+    Remembered(112, "who could be probed was not, as its budget was spent"),
     Remembered(1193, "the watch took what was sent before the healing for news"),
     Remembered(
         1344, "a request that came after its client had gone ended the run", Depth.WIRE
