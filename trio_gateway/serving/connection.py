@@ -94,7 +94,7 @@ class Connection(TCPServer):
     async def run(self) -> None:
         """Serve the stream to its end and close it. Raises only `trio.Cancelled`."""
         try:
-            self._phase = Phase.IDLE  # until keys are agreed on, it is as good as that
+            self._phase = Phase.IDLE  # shaking hands is as good as that
             self._idle[self] = None
             limit_s = self._limits.handshake_s
             if await shake_hands(self.stream, limit_s, self._greeting):

