@@ -36,6 +36,7 @@ from trio_gateway.upstream.network import (
     trusting,
 )
 from trio_gateway.upstream.proxy import through_proxy
+from trio_gateway.upstream.request import UNLESS_GIVEN
 
 # Idle connections kept per provider: enough for a burst to find TLS already done. Each
 # costs a file descriptor, and httpcore polls every one of them for every request.
@@ -222,14 +223,9 @@ def _request(call: Call) -> httpx.Request:
     url = httpx.URL(call.account.base_url + call.path)
     given = {name for name, _ in call.headers}
     headers = [(b"host", url.netloc), *call.headers]
-    headers += [field for field in _UNLESS_GIVEN if field[0] not in given]
+    headers += [field for field in UNLESS_GIVEN if field[0] not in given]
     headers.append((b"content-length", b"%d" % len(call.body)))
     return httpx.Request("POST", url, headers=headers, stream=_Body(call.body))
-
-
-# Bytes are relayed as they came, so no provider may compress them; and some refuse a
-# request that accepts nothing.
-_UNLESS_GIVEN: Final = ((b"accept", b"*/*"), (b"accept-encoding", b"identity"))
 
 
 class _Body(httpx.AsyncByteStream):

@@ -77,8 +77,6 @@ MEASURES: Final = (
 )
 """All that can be expected, in the order of reports."""
 
-BY_KEY: Final = {measure.key: measure for measure in MEASURES}
-
 
 def read_expectations(section: Section | None) -> Expectations:
     """Read `expect:`."""
