@@ -5,8 +5,8 @@ real thing: `trio-gateway serve` and `trio-gateway upstream` as processes, and c
 that come when the simulated ones do and have their luck, over 127.0.0.1, in real time.
 The exit code is 1 where a difference is larger than allowed.
 
-A real gateway's dice are not seeded, and say among other things how long a breaker stays
-open. So a scenario is fit for this only if those dice do not move what is compared.
+A real gateway's dice are not seeded, and say among other things how long a breaker
+stays open. So a scenario is fit for this only if they do not move what is compared.
 """
 
 import json
