@@ -44,7 +44,7 @@ from trio_gateway.relay.opening import OpenAnswer, ReadyAnswer
 from trio_gateway.relay.port import Client
 from trio_gateway.relay.pump import STALLED, Clocks, pump
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Shed
-from trio_gateway.relay.recording import attempt_record, outcome_of
+from trio_gateway.relay.recording import Heard, attempt_record, outcome_of
 from trio_gateway.relay.relay import Relay
 from trio_gateway.relay.upstream_request import Asking, UpstreamRequest, Winner
 from trio_gateway.wire.chat import ChatRequest
@@ -52,6 +52,9 @@ from trio_gateway.wire.chat import ChatRequest
 # After [DONE] a well-behaved upstream ends its body at once, and its connection can be
 # used again. One that does not is not worth waiting for.
 _LAST_CHUNK_S: Final = 0.05
+# An answer may be read slowly, and a prompt may be megabytes. A whole answer is mostly
+# gone at once: to let go of a prompt that is no longer than this is not worth it.
+_PROMPT_BYTES: Final = 64 * 1024
 
 # A client that takes this much within `client_stall` reads, however long all takes it.
 _PIECE_BYTES: Final = 64 * 1024
@@ -139,13 +142,17 @@ class Exchange:
         return tuple(
             attempt_record(
                 attempt,
-                self._requests[attempt.number].heard,
+                self._heard_by(attempt.number),
                 admitted_at=self._admission.started_at,
                 commit_by=self._engine.deadlines.precommit_by,
                 now=now,
             )
             for attempt in self._engine.attempts
         )
+
+    def _heard_by(self, number: int) -> Heard | None:
+        request = self._requests.get(number)  # none, if a bug kept it from being made
+        return None if request is None else request.heard
 
     async def settle(self) -> Winner | Refuse:
         """Try the targets until one reaches its commit point, or none can.
@@ -202,10 +209,11 @@ class Exchange:
         )
         match winner.opening:
             case ReadyAnswer(body):
+                if self._asking.request.size > _PROMPT_BYTES:
+                    self._asking.request = self._asking.request.without_body()
                 failure = None
                 await self._send_whole(body, client, clocks)
             case OpenAnswer() as answer:
-                # It may stream for minutes, and a prompt may be megabytes.
                 self._asking.request = self._asking.request.without_body()
                 failure = await pump(answer, winner.body, client, clocks)
                 if failure is None:
