@@ -29,7 +29,8 @@ def test_the_starter_is_valid_and_gives_no_warning(tmp_path: Path) -> None:
     loaded = load(path, environ=ENVIRON)
     assert judge(loaded, wall_now=0.0).warnings == ()
     commands = re.findall(r"#   trio-gateway (\w+) .*?(\S+\.yaml)?", path.read_text())
-    assert {command for command, _ in commands} <= set(main.list_commands(Context(main)))
+    there_are = main.list_commands(Context(main))
+    assert {command for command, _ in commands} <= set(there_are)
     assert f"check {path}" in path.read_text()
 
 
