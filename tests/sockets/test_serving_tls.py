@@ -227,6 +227,18 @@ async def test_who_has_not_shaken_hands_makes_room_for_who_does(
         await silent.aclose()
 
 
+async def test_who_cannot_be_let_in_is_told_so_in_tls(kind: Kind) -> None:
+    async with secured(kind, Limits(connections_max=1)) as server:
+        busy = await server.client()
+        await busy.send_all(request("/wait"))
+        await server.app.started.wait()
+        client = await server.client()
+        with trio.fail_after(AT_ONCE_S):
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 503 ")
+        await client.aclose()
+        await busy.aclose()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_who_leaves_in_the_middle_of_the_handshake_leaves_nothing(
     version: ssl.TLSVersion, kind: Kind
