@@ -131,6 +131,9 @@ class HouseWatch:
             route.retries -= 1.0
         for rule in broken_rules(engine, commands, wait, known, now):
             self._broke(engine, rule)
+        is_kept = engine.history.ticket in engine.fleet.lines.kept
+        if is_kept and engine.state is not State.WAITING:
+            self._broke(engine, "(18) no slot is kept for who does not wait for it")
         for attempt in engine.attempts:
             self._compare(engine, attempt.target, now)
         if engine.state is State.OVER:
