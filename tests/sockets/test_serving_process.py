@@ -128,6 +128,19 @@ async def test_a_hangup_is_logged_and_ends_nothing(start: Start) -> None:
     assert process.end() == (0, ["start"])
 
 
+async def test_a_wish_to_roll_is_logged_and_ends_nothing(start: Start) -> None:
+    process = start(STUCK_S)
+    process.signal(signal.SIGUSR2)
+    assert process.line() == "roll_refused reason='one process has no workers'"
+    stream = await dial(process.port)
+    await stream.send_all(request("/hi", "connection: close"))
+    got, _ = await read(stream, within_s=STUCK_S)
+    await stream.aclose()
+    assert got.endswith(b"hi")
+    process.signal(signal.SIGTERM)
+    assert process.end() == (0, ["start"])
+
+
 async def test_out_of_files_it_sheds_does_not_spin_and_recovers(start: Start) -> None:
     """The stock server only pauses: nobody is told, everybody waits."""
     process = start(STUCK_S, 64)

@@ -89,6 +89,10 @@ class Shutdown:
         (self.ending if self.draining.is_set() else self.draining).set()
 
 
+# SIGUSR2 among them, for by default it kills.
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+
+
 async def run(
     sites: Sequence[Site],
     *,
@@ -97,12 +101,12 @@ async def run(
     on_listening: Callable[[Addresses], None] = lambda _: None,
     on_hangup: Callable[[], None] | None = None,
     shutdown: Shutdown | None = None,
-    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    signals: Sequence[signal.Signals] = SIGNALS,
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the process's exit code.
 
     `on_hangup` is called on each SIGHUP and must not block; without it, SIGHUP is
-    logged and ends nothing.
+    logged and ends nothing, as SIGUSR2 is, which rolls workers where there are any.
 
     `background` tasks live as long as the sites and are cancelled after the drain; one
     that raises ends the process. 0: drained, even if the deadline cut streams. 1: a
@@ -240,7 +244,9 @@ async def _watch_signals(
     with trio.open_signal_receiver(*watched) as signals:
         task_status.started()
         async for number in signals:
-            if number != signal.SIGHUP:
+            if number == signal.SIGUSR2:
+                logger.warning("roll_refused reason=%r", "one process has no workers")
+            elif number != signal.SIGHUP:
                 shutdown.request()
             elif on_hangup is not None:
                 on_hangup()
