@@ -37,7 +37,7 @@ TOO_LONG = Failure(FailureClass.CONTEXT_LENGTH, "too long", 400)
 REFUSED_KEY = Failure(FailureClass.AUTH, "401", 401)
 
 
-def throttled(seconds: float) -> Failure:
+def throttled(seconds: float | None) -> Failure:
     return Failure(FailureClass.RATE_LIMIT, "429", 429, retry_after_s=seconds)
 
 
@@ -403,6 +403,19 @@ def test_a_short_hint_is_waited_out_in_line_and_not_in_step() -> None:
     engine = house.an_exchange()
     at = alarm_of(engine.start(100.0))
     assert dial_of(engine.advance(TimeCame(), at)).reason is Reason.FIRST
+
+
+def test_a_throttle_without_a_hint_is_waited_out_while_its_end_is_soon() -> None:
+    house = House(a_route("a"))
+    first, second = house.an_exchange(), house.an_exchange()
+
+    first.start(100.0)
+    at = alarm_of(first.advance(AttemptFailed(1, throttled(None)), 100.0))
+    assert 105.0 <= at <= 107.5, "`retry_after.max_wait` is 5 s"
+
+    second.start(110.0)
+    refuse = refusal_of(second.advance(AttemptFailed(1, throttled(None)), 110.0))
+    assert refuse.kind is RefusalKind.RATE_LIMITED, "twice as long the second time"
 
 
 def test_the_line_before_a_throttled_target_has_an_end() -> None:

@@ -85,6 +85,9 @@ class Waiter:
         if wait_s is None:
             return None
         cooldown = self._case.fleet.health(target, now).cooldown
+        soon = now + self._case.route.retry.hint_wait_max_s
+        if cooldown.is_active(now) and cooldown.until > soon:
+            return None  # it did not say when, but was throttled again, or for others
         until = max(now + wait_s, cooldown.resume_at(now, random.random()))
         budget = self._case.fleet.budgets(self._case.route).retries
         if not self._case.deadlines.is_worth_an_attempt(until):
