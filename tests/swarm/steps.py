@@ -97,7 +97,10 @@ def broken_rules(
 def _chances(engine: ShownEngine, dial: Dial, seen: Seen, now: float) -> Iterator[str]:
     later = seen.later(engine)
     left_s = engine.deadlines.precommit_by - now
-    kept_s = sum(min(_FAIR_S, engine.limits(target).hard_s) for target in later)
+    untried = [each for each in seen.eligible if each.id not in seen.had_chance]
+    # Which of them are meant is the fleet's to say: those that need least are sure.
+    needed_s = sorted(min(_FAIR_S, engine.limits(each).hard_s) for each in untried)
+    kept_s = sum(needed_s[: len(later)])
     most_s = max(left_s - kept_s, left_s / (len(later) + 1))
     over_s = dial.commit_by - now - most_s
     if over_s > EPSILON_S:
