@@ -144,8 +144,9 @@ class TlsWire:
     async def send(self, data: bytes) -> None:
         """Send all of it; see `Wire`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if len(data) > RECORD_BYTES or not self._write(data):
-            await self._send_records(memoryview(data))
+        sent = self._write(data) if len(data) <= RECORD_BYTES else 0
+        if sent < len(data):
+            await self._send_records(memoryview(data)[sent:])
         self._sends_in_a_row += 1
         if self._sends_in_a_row >= SENDS_IN_A_ROW:
             self._sends_in_a_row = 0
@@ -154,23 +155,28 @@ class TlsWire:
     async def _send_records(self, rest: memoryview) -> None:
         """Send record by record; what OpenSSL has begun, it gets again until done."""
         try:
+            self._stalls.enter(self)
             while rest:
-                self._stalls.enter(self)
-                record = rest[:RECORD_BYTES]
-                while not self._write(record):
+                sent = self._write(rest[:RECORD_BYTES])
+                if sent:
+                    rest = rest[sent:]
+                    self._stalls.enter(self)
+                else:
                     await self._wait_for_room()
-                rest = rest[RECORD_BYTES:]
         finally:
             self._stalls.leave(self)
 
-    def _write(self, record: bytes | memoryview) -> bool:
+    def _write(self, record: bytes | memoryview) -> int:
+        """Send at most one record, and say how much; nothing where there is no room.
+
+        A client that asked for short records gets less at once.
+        """
         try:
-            self._tls.send(record)
+            return self._tls.send(record)
         except ssl.SSLWantWriteError:
-            return False
+            return 0
         except OSError:
             raise BrokenWireError from None
-        return True
 
     async def _wait_for_room(self) -> None:
         try:
