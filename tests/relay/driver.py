@@ -84,7 +84,7 @@ SICK = a_body(b'{"error": {"message": "boom"}}', status=503)
 
 @dataclass
 class FakeClient:
-    """Keeps what it is sent; takes `slow_s` for each piece."""
+    """Keeps what it is sent; takes `slow_s` for each piece of at most 64 KiB."""
 
     slow_s: float = 0.0
     pieces: list[bytes] = field(default_factory=list)
@@ -101,7 +101,7 @@ class FakeClient:
         self.scope.cancel()
 
     async def send(self, data: bytes) -> None:
-        await trio.sleep(self.slow_s)
+        await trio.sleep(self.slow_s * max(1, -(-len(data) // 65_536)))
         self.pieces.append(data)
 
     async def finish(self, data: bytes = b"") -> None:

@@ -21,6 +21,7 @@ from tests.relay.driver import (
 from trio_gateway.chaos.script import Behaviour, Ending, Script
 from trio_gateway.chaos.upstream import ScriptedUpstream
 from trio_gateway.failover.failures import FailureClass
+from trio_gateway.policy.route import CommitMode, CommitPoint
 from trio_gateway.relay.record import Outcome
 
 RECORDED = b"".join(
@@ -223,6 +224,40 @@ async def test_a_client_that_reads_a_long_answer_slowly_gets_all_of_it(
     assert run.client.is_finished
     assert run.client.received == answer
     assert trio.current_time() > 100.0, "though `client_stall` is 30 s"
+
+
+@pytest.mark.parametrize("mode", [CommitMode.FIRST_TOKEN, CommitMode.COMPLETE])
+async def test_a_client_that_reads_long_events_slowly_gets_all_of_them(
+    mode: CommitMode, autojump_clock: trio.testing.MockClock
+) -> None:
+    image = an_event("x" * 500_000)
+    events = (ROLE, an_event("Here:"), image, image, an_event(finish="stop"), DONE)
+    route = a_route("a", commit=CommitPoint(mode))
+    client = FakeClient(slow_s=20.0)
+
+    run = await a_run(route, client=client, a=[a_stream(*events)]).go()
+
+    assert run.record.outcome is Outcome.COMPLETED
+    assert run.client.received == b"".join(events)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_no_slow_client_gets_much_more_than_the_total(
+    is_stream: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    long = "Hello" * 600_000
+    a = [a_stream(an_event("Here:"), an_event(long), an_event(finish="stop"), DONE)]
+    if not is_stream:
+        a = [a_body(GOOD_JSON.replace(b"Hello", long.encode()))]
+    route = a_route("a", timeouts=with_timeouts(total_s=20.0))
+    began = trio.current_time()
+    run = a_run(route, client=FakeClient(slow_s=0.9), a=a)
+
+    await run.go(a_request(stream=is_stream))
+
+    assert not run.client.is_finished
+    assert run.client.received
+    assert trio.current_time() - began <= 22.0
 
 
 async def test_a_drain_that_runs_out_ends_open_streams_visibly(

@@ -42,7 +42,7 @@ from trio_gateway.relay.alarms import Alarm
 from trio_gateway.relay.late_nursery import LateNursery
 from trio_gateway.relay.opening import OpenAnswer, ReadyAnswer
 from trio_gateway.relay.port import Client
-from trio_gateway.relay.pump import STALLED, Clocks, pump
+from trio_gateway.relay.pump import STALLED, Clocks, pieces, pump
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Shed
 from trio_gateway.relay.recording import Heard, attempt_record, outcome_of
 from trio_gateway.relay.relay import Relay
@@ -55,9 +55,6 @@ _LAST_CHUNK_S: Final = 0.05
 # An answer may be read slowly, and a prompt may be megabytes. A whole answer is mostly
 # gone at once: to let go of a prompt that is no longer than this is not worth it.
 _PROMPT_BYTES: Final = 64 * 1024
-
-# A client that takes this much within `client_stall` reads, however long all takes it.
-_PIECE_BYTES: Final = 64 * 1024
 
 
 class Exchange:
@@ -230,16 +227,19 @@ class Exchange:
             self._has_stalled = True
             client.abandon()
 
-        for at in range(0, len(body), _PIECE_BYTES):
-            alarm = self._relay.alarms.set(clocks.taken_by(), abandon)
-            piece = body[at : at + _PIECE_BYTES]
+        by = clocks.all_taken_by()
+        *before, last = pieces(body)
+        for piece in before:
+            alarm = self._relay.alarms.set(min(clocks.taken_by(), by), abandon)
             try:
-                if at + len(piece) == len(body):
-                    await client.finish(piece)
-                else:
-                    await client.send(piece)
+                await client.send(piece)
             finally:
                 alarm.off()
+        alarm = self._relay.alarms.set(min(clocks.taken_by(), by), abandon)
+        try:
+            await client.finish(last)
+        finally:
+            alarm.off()
 
     def conclude(
         self,

@@ -6,6 +6,7 @@ its own limit. A stream that breaks ends visibly broken: an error event, no `[DO
 and the caller closes without a last chunk.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,6 +26,9 @@ _HEARTBEATS_EXTEND: Final = 3.0
 
 # Once the total is over, a client has so long to take the event that says so.
 _LAST_WORDS_S: Final = 1.0
+
+# A client that takes this much within `client_stall` reads, however long all takes it.
+_PIECE_BYTES: Final = 64 * 1024
 
 
 STALLED: Final = Failure(FailureClass.CANCELLED, "the client stopped reading")
@@ -61,6 +65,18 @@ class Clocks:
         last_s = _LAST_WORDS_S if now >= self.total_by else self.total_by - now
         return now + min(self.client_stall_s, last_s)
 
+    def all_taken_by(self) -> float:
+        """When it must have taken all of what is sent in pieces."""
+        return max(self.total_by, trio.current_time() + _LAST_WORDS_S)
+
+
+def pieces(data: bytes) -> Sequence[bytes]:
+    """Cut what a client is sent into what it must take within `client_stall`."""
+    if len(data) <= _PIECE_BYTES:
+        return (data,)
+    starts = range(0, len(data), _PIECE_BYTES)
+    return [data[at : at + _PIECE_BYTES] for at in starts]
+
 
 async def pump(
     answer: OpenAnswer, body: Body, client: Client, clocks: Clocks
@@ -92,11 +108,13 @@ async def _pass_on(
     silence_s = 0.0  # waited for content, the client's own slowness left out
     while not passage.is_over:
         if data:
-            patience.for_client(clocks.taken_by())
-            await client.send(data)
-            data = b""  # not kept while nothing comes
-            if patience.is_over:  # in the same instant
-                break
+            by = clocks.all_taken_by()
+            for piece in pieces(data):
+                patience.for_client(min(clocks.taken_by(), by))
+                await client.send(piece)
+                if patience.is_over:  # in the same instant
+                    return b""
+            data = piece = b""  # not kept while nothing comes
         if passage.broken:
             return passage.broken
         asked_at = trio.current_time()
@@ -123,22 +141,28 @@ def _cause(clocks: Clocks) -> str:
     return "total deadline" if trio.current_time() >= clocks.total_by else "idle"
 
 
-async def _send(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
-    with trio.move_on_at(clocks.taken_by()) as stall:
+async def _send(client: Client, data: bytes, by: float) -> Failure | None:
+    with trio.move_on_at(by) as stall:
         await client.send(data)
     return _stalled(stall)
 
 
 async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
-    with trio.move_on_at(clocks.taken_by()) as stall:
-        await client.finish(data)
+    by = clocks.all_taken_by()
+    *before, last = pieces(data)
+    for piece in before:
+        stalled = await _send(client, piece, min(clocks.taken_by(), by))
+        if stalled is not None:
+            return stalled
+    with trio.move_on_at(min(clocks.taken_by(), by)) as stall:
+        await client.finish(last)
     return _stalled(stall)
 
 
 async def _break(client: Client, failure: Failure, clocks: Clocks) -> Failure:
     broken = replace(failure, kind=FailureClass.INTERRUPTED)
     event = error_event(message=f"The answer was interrupted: {broken.cause}.")
-    return await _send(client, event, clocks) or broken
+    return await _send(client, event, clocks.taken_by()) or broken
 
 
 def _stalled(scope: trio.CancelScope) -> Failure | None:
