@@ -243,6 +243,22 @@ async def test_all_explain_and_one_is_the_usual_answer(
     assert (await get(crew, "/admin/explain/chut")).status == 404
 
 
+async def test_as_text_they_explain_one_after_the_other(
+    autojump_clock: MockClock,
+) -> None:
+    crew = a_crew()
+    for _ in range(6):
+        await crew.houses[1].chat()
+    path = "/admin/explain/chat"
+    told = (await get(crew, path, query=b"format=text")).received.decode()
+    first, second = told.split("\n\nworker 1: ")
+    assert first.startswith("worker 0: chat: its targets")
+    assert "broken" not in first
+    assert second.startswith("chat: its targets")
+    assert "broken" in second
+    assert (await get(crew, path, query=b"format=prose")).status == 400
+
+
 async def test_workers_that_live_by_another_policy_are_named() -> None:
     crew = a_crew()
     assert (await page(crew, "/admin/policy"))["workers_differ"] is False

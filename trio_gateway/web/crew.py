@@ -9,7 +9,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -114,7 +114,8 @@ def create_crew_app(
 
     @app.get("/admin/policy")
     async def policy() -> Response:
-        said = _pages(await crew.ask("/admin/policy", b"")) or []
+        good = _good(await crew.ask("/admin/policy", b""))
+        said = [(index, json.loads(body)) for index, body in good]
         page = policy_page(crew.policy, crew.news)
         return json_response(merged.policy(page, said))
 
@@ -126,8 +127,11 @@ def create_crew_app(
 
     @app.get("/admin/explain/<path:model>")
     async def explanation(model: str) -> Response:
-        said = await _ask(crew, f"/admin/explain/{model}")
-        return json_response(merged.explanation(said))
+        path, query = f"/admin/explain/{model}", request.query_string
+        if request.args.get("format") == "text":
+            texts = merged.explanation_text(await _ask_plain(crew, path, query))
+            return Response(texts, mimetype="text/plain")
+        return json_response(merged.explanation(await _ask(crew, path, query)))
 
     return app
 
@@ -151,14 +155,22 @@ async def _target(crew: Crew, target: Target) -> dict[str, object]:
 
 
 async def _ask(crew: Crew, path: str, query: bytes = b"") -> merged.Said:
-    """What all workers say.
+    """What all workers say in JSON; raises what `_ask_plain` does."""
+    plain = await _ask_plain(crew, path, query)
+    return [(index, json.loads(body)) for index, body in plain]
+
+
+async def _ask_plain(
+    crew: Crew, path: str, query: bytes
+) -> Sequence[tuple[int, bytes]]:
+    """What all workers say, as it came.
 
     Raises:
         RefusedError: With the first one's answer, if all of them refuse, or with ours,
             if there are none.
     """
     replies = await crew.ask(path, query)
-    if said := _pages(replies):
+    if said := _good(replies):
         return said
     if not replies:
         raise RefusedError(answers.no_worker({}))
@@ -166,9 +178,5 @@ async def _ask(crew: Crew, path: str, query: bytes = b"") -> merged.Said:
     raise RefusedError(answers.passed_on(first.status, first.body))
 
 
-def _pages(replies: Sequence[tuple[int, Reply]]) -> list[tuple[int, dict[str, Any]]]:
-    return [
-        (index, json.loads(reply.body))
-        for index, reply in replies
-        if reply.status == 200
-    ]
+def _good(replies: Sequence[tuple[int, Reply]]) -> list[tuple[int, bytes]]:
+    return [(index, reply.body) for index, reply in replies if reply.status == 200]

@@ -81,6 +81,11 @@ def explanation(said: Said) -> dict[str, object]:
     }
 
 
+def explanation_text(said: Sequence[tuple[int, bytes]]) -> bytes:
+    """The same as a text: each one's, under its number."""
+    return b"\n".join(b"worker %d: %b" % one for one in said)
+
+
 def policy(page: Page, said: Said) -> dict[str, object]:
     """`/admin/policy`: what holds, and whether all workers live by it."""
     hashes = [{"worker": index, "hash": one["hash"]} for index, one in said]
