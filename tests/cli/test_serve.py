@@ -102,7 +102,8 @@ def test_a_port_in_use_is_a_clear_error(
         with running(command, tmp_path / "log") as gateway:
             assert gateway.wait() == 2
     assert gateway.said() == (
-        f"error: cannot listen on {address}: Address already in use\n"
+        f"error: cannot listen on {address}: Address already in use; "
+        "choose another port, or 0 for a free one\n"
     )
 
 

@@ -188,6 +188,7 @@ async def test_a_port_in_use_is_a_clear_error() -> None:
     with pytest.raises(BindError) as caught:
         await listen(f"127.0.0.1:{port}")
     assert str(caught.value) == (
-        f"cannot listen on 127.0.0.1:{port}: Address already in use"
+        f"cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "choose another port, or 0 for a free one"
     )
     await listeners[0].aclose()

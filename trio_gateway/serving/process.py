@@ -5,6 +5,7 @@ or a composition drives it by a `Shutdown`. Several apps share one life: they st
 together, before any listener accepts, and drain together.
 """
 
+import errno
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -294,7 +295,9 @@ async def listen(bind: str) -> list[Listener]:
         opened = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BindError(f"cannot listen on {bind}: {reason}") from error
+        is_taken = error.errno == errno.EADDRINUSE
+        hint = "; choose another port, or 0 for a free one" if is_taken else ""
+        raise BindError(f"cannot listen on {bind}: {reason}{hint}") from error
     return list(opened)
 
 
