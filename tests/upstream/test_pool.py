@@ -286,6 +286,27 @@ async def test_a_refusal_is_heard_while_the_body_is_still_on_its_way(
         assert pooled(upstream) == 0, "it has not heard all of the request"
 
 
+async def test_an_answer_that_begins_early_gets_all_of_its_request(
+    ca: Authority | None,
+) -> None:
+    async def serve(peer: Peer) -> None:
+        for _ in range(2):
+            while b"\r\n\r\n" not in peer.received:
+                peer.received += await peer.stream.receive_some(1024)
+            await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")
+            request = await peer.request()
+            assert request is not None
+            await peer.send(b"%05d" % (len(request) // 1_000_000))
+        await peer.until_the_client_leaves()
+
+    async with a_place(serve, ca) as (place, upstream):
+        call = a_call(place.base_url, body=bytes(32_000_000), ca_file=ca_file(ca))
+        for _ in range(2):
+            with trio.fail_after(20):
+                assert await whole(await upstream.open(call)) == b"hello00032"
+        assert place.connections == 1
+
+
 async def test_a_word_in_between_is_no_answer(ca: Authority | None) -> None:
     async def serve(peer: Peer) -> None:
         while b"\r\n\r\n" not in peer.received:

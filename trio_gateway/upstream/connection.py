@@ -52,8 +52,9 @@ class Connection:
         reader, link = self._reader, self._link
         try:
             rest = await link.send(request)
-            while rest and not self._has_answered():
-                rest = await link.send(rest)
+            while rest and not self._is_refused():
+                # A promise of an answer is kept when all of the request has come.
+                rest = await link.send(rest, heeds=not reader.has_head)
         except trio.BrokenResourceError:
             # A server may refuse a body before it has read it, and say so: look for
             # its answer all the same.
@@ -80,12 +81,14 @@ class Connection:
                 return self._unanswered()
         return None
 
-    def _has_answered(self) -> bool:
-        """Hear what is said in the middle of a request; say whether it is an answer."""
+    def _is_refused(self) -> bool:
+        """Hear what is said in the middle of a request; say whether to stop sending."""
+        reader = self._reader
         data = self._link.receive_nowait()
         if data:
-            self._reader.feed(data)
-        return data == b"" or self._reader.has_head or self._reader.failure is not None
+            reader.feed(data)
+        is_error = reader.has_head and not 200 <= reader.status < 300
+        return data == b"" or is_error or reader.failure is not None
 
     def take_rest(self) -> bytes | None:
         """Take what is left of a body, if all of it is here."""

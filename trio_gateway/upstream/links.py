@@ -29,11 +29,14 @@ READ_BYTES: Final = 64 * 1024
 class Link(Protocol):
     """A connected stream of bytes, both ways."""
 
-    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
+    async def send(
+        self, data: bytes | memoryview, *, heeds: bool = True
+    ) -> bytes | memoryview:
         """Send all of it, unless the other end speaks first; return what is left.
 
         So a request that is refused while its body is on the way need not be sent to
-        an end that no longer reads. What it said can be had from `receive_nowait`.
+        an end that no longer reads. What it said can be had from `receive_nowait`. Who
+        does not heed goes on whatever is said.
 
         Raises:
             trio.BrokenResourceError: If the other end takes no more.
@@ -69,7 +72,9 @@ class SocketLink:
         self._sock = sock
         self._is_closed = False
 
-    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
+    async def send(
+        self, data: bytes | memoryview, *, heeds: bool = True
+    ) -> bytes | memoryview:
         """Send all of it; without a checkpoint where the kernel takes it at once."""
         self._check_open()
         sent = self._send_some(data)
@@ -77,7 +82,7 @@ class SocketLink:
             return b""
         rest = memoryview(data)[sent:]
         while rest:
-            if await _room_or_news(self._sock):
+            if await _room(self._sock, heeds=heeds):
                 return rest
             self._check_open()
             rest = rest[self._send_some(rest) :]
@@ -180,7 +185,9 @@ class TlsLink:
             self._tls.session = None
             raise
 
-    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
+    async def send(
+        self, data: bytes | memoryview, *, heeds: bool = True
+    ) -> bytes | memoryview:
         """Send all of it; what OpenSSL has begun, it gets again until it is done."""
         self._check_open()
         rest = memoryview(data)
@@ -190,7 +197,7 @@ class TlsLink:
             except ssl.SSLWantReadError as wanted:
                 await self._wait(wanted)
             except ssl.SSLWantWriteError:
-                if await _room_or_news(self._sock):
+                if await _room(self._sock, heeds=heeds):
                     return rest
                 self._check_open()
             except OSError as error:
@@ -263,6 +270,14 @@ class TlsLink:
             raise trio.ClosedResourceError
 
 
+async def _room(sock: socket.socket, *, heeds: bool) -> bool:
+    """Wait until a socket can be written to; True if there is news to heed instead."""
+    if heeds:
+        return await _room_or_news(sock)
+    await trio.lowlevel.wait_writable(sock)
+    return False
+
+
 async def _room_or_news(sock: socket.socket) -> bool:
     """Wait until a socket can be written to, can be read, or is closed.
 
@@ -320,7 +335,9 @@ class StreamLink:
         self._wait = trio.CancelScope()
         self._is_aborted = False
 
-    async def send(self, data: bytes | memoryview) -> bytes | memoryview:
+    async def send(
+        self, data: bytes | memoryview, *, heeds: bool = True
+    ) -> bytes | memoryview:
         """Send all of it: these streams do not tell whether the other end speaks."""
         with self._waiting():
             await self._stream.send_all(data)
