@@ -54,10 +54,12 @@ def _bounds(bounds: Bounds) -> Iterator[str]:
         f"the end within {bounds.total_s:.4g}s"
     )
     yield f"not streamed: the answer or an error within {bounds.answer_s:.4g}s"
-    speed = f", {bounds.cost_for_speed} of them for speed"
-    yield (
-        f"{bounds.attempts} attempts, {bounds.requests} requests to providers, "
-        f"{bounds.cost} times the price" + (speed if bounds.cost_for_speed > 1 else "")
+    plural = "" if bounds.attempts == 1 else "s"
+    dead = f"{bounds.requests} requests, if each finds a kept connection dead"
+    yield f"{bounds.attempts} attempt{plural}; {dead}"
+    speed = f"; overlap and hedging stop at {bounds.cost_for_speed}"
+    yield f"{bounds.cost} times the price" + (
+        speed if bounds.cost_for_speed > 1 else ""
     )
 
 
