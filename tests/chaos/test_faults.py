@@ -150,7 +150,7 @@ def test_after_spares_the_first_and_times_limits_the_rest() -> None:
         ("quux", "known: .*malformed_sse"),
         ("error=qouta", "did you mean 'quota'"),
         ("status", "status needs a value"),
-        ("status=abc", "status needs a whole number, such as status=3"),
+        ("status=abc", "status needs a whole number, such as status=503"),
         ("status=²", "status needs a whole number"),
         ("status=99", "not a final status"),
         ("status=503,status=500", "status is there twice"),

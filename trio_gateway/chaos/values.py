@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_EXAMPLES: Final = {"status": 503, "port": 9001}
 _SECONDS_IN: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -33,7 +34,8 @@ def count_of(name: str, value: str | None) -> int:
         ValueError: with what to write instead.
     """
     if value is None or not (value.isascii() and value.isdigit()):
-        raise ValueError(f"{name} needs a whole number, such as {name}=3")
+        number = _EXAMPLES.get(name, 3)
+        raise ValueError(f"{name} needs a whole number, such as {name}={number}")
     return int(value)
 
 
