@@ -209,6 +209,7 @@ def test_an_admin_key_from_the_environment_is_asked_for(
     with running(command, tmp_path / "log", environ=environ) as gateway:
         line = json.loads(gateway.wait_for(r"^\{.*\}$")[0])
         assert line["event"] == "listening"
+        assert line["pid"] == gateway.process.pid
         port = line["admin"].rpartition(":")[2]
         metrics = f"http://127.0.0.1:{port}/metrics"
         assert httpx.get(metrics).status_code == 401

@@ -1,5 +1,6 @@
 """What `serve` says once it serves: where, and in a demo how to try it."""
 
+import os
 import time
 
 from trio_gateway.cli.demo import explain
@@ -24,6 +25,7 @@ def announce(house: House, addresses: Addresses, policy: Policy) -> None:
             clients=clients,
             admin=admin,
             revision=policy.revision,
+            pid=os.getpid(),
             **many,
         )
         house.write(line)
