@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.factories import a_policy, a_route
-from tests.relay.driver import GOOD_EVENTS, GOOD_JSON, SICK, a_body, a_stream
+from tests.relay.driver import GOOD_EVENTS, GOOD_JSON, SICK, a_body, a_stream, an_event
 from tests.web.house import BEARER, JSON, House, a_house
 from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
 from trio_gateway.chaos.upstream import CallState
@@ -162,6 +162,18 @@ async def test_clients_that_leave_at_any_time_leave_nothing_behind(
     assert house.upstream.left_open == []
     assert all(seen.closes <= 1 for seen in house.upstream.calls)
     assert house.gateway.in_flight == 0
+
+
+async def test_a_gateway_that_ends_does_not_say_that_the_client_left(
+    autojump_clock: MockClock,
+) -> None:
+    house = a_house(a=[a_stream(an_event("x"), ending=Ending.HANG)])
+
+    with trio.move_on_after(2.5):
+        await house.chat(stream=True)
+
+    assert_left(house, status=200)
+    assert house.record.detail == "the gateway ended"
 
 
 def assert_left(house: House, *, status: int | None) -> None:

@@ -7,6 +7,7 @@ to do so cancels us itself; beside any other, a second task watches.
 """
 
 import logging
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -33,6 +34,9 @@ PATH: Final = "/v1/chat/completions"
 # The largest body over a slow mobile uplink takes minutes; no exchange may last longer
 # than that without having begun.
 _BODY_S: Final = 300.0
+
+# What cancelled an exchange whose client is still there: a second signal, a crash.
+_ENDED: Final = "the gateway ended"
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +75,7 @@ class _Chat:
         self._key: AccessKey | None = None
         self._request: ChatRequest | None = None  # until its exchange begins
         self._is_stream = False
+        self._is_deserted = False  # as far as our own watch has seen
         self._shed: Shed | None = None
 
     async def serve(self) -> None:
@@ -210,7 +215,7 @@ class _Chat:
     # Inside
 
     async def _exchange(self, exchange: Exchange) -> None:
-        detail = None
+        detail: str | None = _ENDED  # unless it was the client
         try:
             if self._cancels is not None:
                 self._cancels["on_departure"]()
@@ -218,11 +223,13 @@ class _Chat:
                 detail = await self._answer(exchange)
             else:
                 async with trio.open_nursery() as nursery:
-                    self._reply.abandon = nursery.cancel_scope.cancel
+                    self._reply.abandon = partial(self._abandon, nursery.cancel_scope)
                     nursery.start_soon(self._watch, nursery.cancel_scope)
                     detail = await self._answer(exchange)
                     nursery.cancel_scope.cancel()
         finally:
+            if detail is _ENDED and self._has_left():
+                detail = None  # which the exchange says by itself
             try:
                 exchange.conclude(
                     status=self._reply.status,
@@ -233,12 +240,22 @@ class _Chat:
             finally:
                 await exchange.aclose()
 
+    def _has_left(self) -> bool:
+        if self._cancels is not None:
+            return bool(self._cancels["has_left"]())
+        return self._is_deserted
+
     async def _watch(self, scope: trio.CancelScope) -> None:
         """Cancel the exchange when the client leaves before its answer is out."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self._reply.is_ending:
+            self._is_deserted = True
             scope.cancel()
+
+    def _abandon(self, scope: trio.CancelScope) -> None:
+        self._is_deserted = True
+        scope.cancel()
 
     async def _answer(self, exchange: Exchange) -> str | None:
         """Settle and deliver; return why it was refused, in one of our own phrases."""
