@@ -7,7 +7,7 @@ POLICY ?=
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
-RATIO := $(BIN)/trio-gateway bench --only requests,failover --seconds 1 --rounds 3 --assert-ratio 5
+RATIO := $(BIN)/trio-gateway bench --only requests,failover --seconds 1 --rounds 3 --assert-ratio 4
 SERVE := $(if $(POLICY),--policy $(POLICY),--demo --policy policies/demo.yaml)
 
 .PHONY: install serve test bench truth soak planted lock clean
