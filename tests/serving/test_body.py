@@ -85,6 +85,14 @@ def test_broken_chunking_is_refused_however_it_is_cut(words: bytes) -> None:
             read(ChunkedBody(), pieces)
 
 
+@pytest.mark.parametrize(
+    "words", [b"5\n", b"5\nhello", b"\n", b"5;a\n", b"0\r\nx: y\n"]
+)
+def test_a_bare_line_break_is_refused_before_more_comes(words: bytes) -> None:
+    with pytest.raises(RefusedError):
+        ChunkedBody().take(words)
+
+
 def test_a_chunked_body_holds_no_more_than_a_line() -> None:
     body = ChunkedBody()
     body.take(b"1;")

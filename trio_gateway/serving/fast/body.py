@@ -76,6 +76,8 @@ class ChunkedBody:
             if (len(data) if end < 0 else end) - at > LINE_BYTES_MAX:
                 raise RefusedError(400)
             if end < 0:
+                if data.find(b"\n", at) >= 0:
+                    raise RefusedError(400)  # a line break that will never be whole
                 self._held = data[at:]
                 return b"".join(parts), b""
             self._take_line(data[at:end])
