@@ -9,6 +9,14 @@ from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 from tests.serving.doors import Kind, dial, visit_server
 from tests.serving.test_connection import read_to_end
 from tests.serving.toy import Receive, Send, answer, begin, part, request, whole_body
+from trio_gateway.serving.failure_log import FailureLog
+from trio_gateway.serving.fast.client import Client
+from trio_gateway.serving.fast.exchange import Exchange
+from trio_gateway.serving.fast.head import parse_head
+from trio_gateway.serving.fast.shared import Shared
+from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.wire import Owner
+from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.server import Server, serve_stream
 
 
@@ -229,3 +237,41 @@ async def test_headway_does_not_extend_the_limit_of_a_body(
         await trio.sleep(11)
         assert (await read_to_end(ours)).startswith(b"HTTP/1.1 408 ")
         await ours.aclose()
+
+
+class LastWords:
+    """A wire whose client sends half a line and is gone before it is read."""
+
+    scheme, client, server = "http", None, None
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self.reads = 0
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.reads += 1
+        if self.reads == 1:
+            self._owner.departed()
+            return b"5"
+        return await trio.sleep_forever()
+
+    def interrupt(self) -> None:
+        """It holds bytes: they are given first, and that is all there is."""
+
+
+async def test_who_leaves_with_half_a_line_is_noticed_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    told: list[str] = []
+
+    async def app(scope: object, receive: Receive, send: Send) -> None:
+        told.append((await receive())["type"])
+
+    client = Client(LastWords)  # type: ignore[arg-type] # all that is asked of it
+    head = parse_head(request("/", "transfer-encoding: chunked"), Limits())
+    shared = Shared(app, Limits(), FailureLog(), {})
+    bodies = Line(Sweeper(), 300.0, Exchange.give_up)
+    with trio.fail_after(1):
+        await Exchange(head, client, shared, bodies).run()
+    assert told == ["http.disconnect"]
