@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
@@ -149,6 +150,7 @@ async def found_town(nursery: trio.Nursery, folder: Path) -> Town:
     return town
 
 
+@pytest.mark.timeout(600)  # after thousands of tests each collection takes a second
 async def test_a_hundred_reloads_under_load_are_noticed_by_nobody(
     nursery: trio.Nursery, tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -238,8 +238,12 @@ async def test_operators_act_on_all_workers_and_on_those_that_start_later(
         assert await states() == [(0, "closed"), (1, "closed")]
         assert (await client.post(page, json={"action": "x"})).status_code == 422
         assert (await client.get("/admin/targets/a/x")).status_code == 404
-    acts = [x for x in served.said if x["event"] == "target_changed_by_operator"]
-    assert [line["action"] for line in acts] == ["drain", "enable"]
+
+    def actions() -> list[object]:
+        acts = [x for x in served.said if x["event"] == "target_changed_by_operator"]
+        return [line["action"] for line in acts]
+
+    assert await eventually(lambda: actions() == ["drain", "enable"])
 
 
 async def test_all_workers_change_the_policy_and_a_wrong_one_changes_nothing(
