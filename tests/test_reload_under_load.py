@@ -207,6 +207,7 @@ async def until(is_so: Callable[..., bool]) -> None:
     ends_at = time.monotonic() + STUCK_S
     while not is_so():
         assert time.monotonic() < ends_at
+        time.sleep(0.002)  # noqa: ASYNC251 # the thread needs the interpreter's lock
         await trio.sleep(0.1)
 
 
