@@ -73,10 +73,9 @@ class Exchange:
         "_curfew_alarm",
         "_engine",
         "_has_stalled",
-        "_is_attempting",
         "_is_settling",
-        "_next",
         "_others",
+        "_own",
         "_relay",
         "_requests",
         "_settled",
@@ -109,10 +108,9 @@ class Exchange:
         )
         self._asking = Asking(relay, request, route.commit, admission.forwarded)
         self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
-        self._next: UpstreamRequest | None = None  # for this exchange's own task
+        self._own: UpstreamRequest | None = None  # that this exchange's own task runs
         self._has_stalled = False  # the client, with a whole answer before it
         self._is_settling = False  # news mean something
-        self._is_attempting = False  # this exchange's own task is busy
         self._others: LateNursery | None = None  # once there is a second attempt
         self._alarm = self._curfew_alarm = None
         self._settled: Winner | Refuse | None = None
@@ -165,8 +163,8 @@ class Exchange:
         try:
             self._perform(self._engine.start(trio.current_time()))
             while self._settled is None:
-                if self._next is not None:
-                    await self._attempt(self._next)
+                if self._own is not None:
+                    await self._attempt(self._own)
                 else:
                     await self._wait_for_news()
                 if self._crash is not None:
@@ -348,13 +346,13 @@ class Exchange:
     def _start(self, dial: Dial) -> None:
         request = UpstreamRequest(self._asking, dial)
         self._requests[dial.attempt] = request
-        if self._is_attempting or self._next is not None:
+        if self._own is None:
+            self._own = request
+            self._wake_up()
+        else:
             if self._others is None:
                 self._others = LateNursery(self._note_crash)
-            self._others.start_soon(partial(self._attempt_beside, request))
-        else:
-            self._next = request
-            self._wake_up()
+            self._others.start_soon(partial(self._attempt, request))
 
     def _set_alarm(self, at: float) -> None:
         alarm = self._alarm
@@ -377,15 +375,10 @@ class Exchange:
         self._wake = None
 
     async def _attempt(self, request: UpstreamRequest) -> None:
-        """Make an attempt in this exchange's own task."""
-        self._next, self._is_attempting = None, True
+        """Make an attempt, in this exchange's own task or beside it."""
         event = await request.run()
-        self._is_attempting = False
-        if event is not None:
-            self._tell(event)
-
-    async def _attempt_beside(self, request: UpstreamRequest) -> None:
-        event = await request.run()
+        if request is self._own:
+            self._own = None  # before the engine may want the next one
         if event is not None:
             self._tell(event)
 
