@@ -11,6 +11,7 @@ comes from outside, as alarms and as calls of the fleet: the engine never waits,
 decision is taken and performed at once, in the task of whoever brings the news.
 """
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
 from random import Random
@@ -225,19 +226,20 @@ class Exchange:
             self._has_stalled = True
             client.abandon()
 
+        async def in_time(
+            send: Callable[[bytes], Awaitable[None]], data: bytes
+        ) -> None:
+            alarm = self._relay.alarms.set(clocks.taken_by(by), abandon)
+            try:
+                await send(data)
+            finally:
+                alarm.off()
+
         by = clocks.all_taken_by()
         *before, last = pieces(body)
         for piece in before:
-            alarm = self._relay.alarms.set(min(clocks.taken_by(), by), abandon)
-            try:
-                await client.send(piece)
-            finally:
-                alarm.off()
-        alarm = self._relay.alarms.set(min(clocks.taken_by(), by), abandon)
-        try:
-            await client.finish(last)
-        finally:
-            alarm.off()
+            await in_time(client.send, piece)
+        await in_time(client.finish, last)
 
     def conclude(
         self,

@@ -8,6 +8,7 @@ and the caller closes without a last chunk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 import trio
@@ -59,11 +60,15 @@ class Clocks:
         left_s = _HEARTBEATS_EXTEND * self.idle_s - silence_s
         return min(asked_at + min(self.idle_s, left_s), self.total_by)
 
-    def taken_by(self) -> float:
-        """When a client must have taken what it is sent; the total holds here too."""
+    def taken_by(self, all_by: float = inf) -> float:
+        """When a client must have taken what it is sent; the total holds here too.
+
+        Args:
+            all_by: when the last piece, where this is one of several.
+        """
         now = trio.current_time()
         last_s = _LAST_WORDS_S if now >= self.total_by else self.total_by - now
-        return now + min(self.client_stall_s, last_s)
+        return min(now + min(self.client_stall_s, last_s), all_by)
 
     def all_taken_by(self) -> float:
         """When it must have taken all of what is sent in pieces."""
@@ -110,7 +115,7 @@ async def _pass_on(
         if data:
             by = clocks.all_taken_by()
             for piece in pieces(data):
-                patience.for_client(min(clocks.taken_by(), by))
+                patience.for_client(clocks.taken_by(by))
                 await client.send(piece)
                 if patience.is_over:  # in the same instant
                     return b""
@@ -142,6 +147,7 @@ def _cause(clocks: Clocks) -> str:
 
 
 async def _send(client: Client, data: bytes, by: float) -> Failure | None:
+    # Last words have scopes of their own: whoever had patience may have lost it.
     with trio.move_on_at(by) as stall:
         await client.send(data)
     return _stalled(stall)
@@ -151,10 +157,10 @@ async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None
     by = clocks.all_taken_by()
     *before, last = pieces(data)
     for piece in before:
-        stalled = await _send(client, piece, min(clocks.taken_by(), by))
+        stalled = await _send(client, piece, clocks.taken_by(by))
         if stalled is not None:
             return stalled
-    with trio.move_on_at(min(clocks.taken_by(), by)) as stall:
+    with trio.move_on_at(clocks.taken_by(by)) as stall:
         await client.finish(last)
     return _stalled(stall)
 
