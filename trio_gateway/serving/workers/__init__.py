@@ -16,8 +16,9 @@ accepted belong to nobody yet. A worker that is killed, or leaves in a rolling r
 takes none of them with it, and one that is busy leaves them to the others. Nor is there
 a moment at which nobody listens. The price is fairness: who wakes up first would accept
 all that is there. `turns` mends that: of 64 kept connections that came at once, four
-workers got 50, 8, 5 and 1 without it, and 18, 16, 15 and 15 with it. (A hash, which is
-what SO_REUSEPORT shares by, gave 14 to 38 per cent.)
+workers got 50, 8, 5 and 1 without it in the worst of three rounds, and 35, 12, 10 and 7
+with it, or 18, 16, 15 and 15 in the best. (A hash, which is what SO_REUSEPORT shares
+by, gave 14 to 38 per cent.)
 
 *Slots.* Worker number n is whoever is in slot n. One task keeps each slot filled:
 
