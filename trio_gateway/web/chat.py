@@ -7,9 +7,10 @@ to do so cancels us itself; beside any other, a second task watches.
 """
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import Final
+from typing import Final, TypedDict, cast
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
@@ -69,8 +70,7 @@ class _Chat:
         self._policy = gateway.policy
         self._receive = receive
         self._reply = Reply(send)
-        # What the server offers to do for us; see `serving.fast.exchange`.
-        self._cancels = (scope["extensions"] or {}).get("trio_gateway.cancels")
+        self._cancels = _cancels_of(scope)
         self._visit = Visit.begin(gateway, Fields(tuple(scope["headers"])))
         self._key: AccessKey | None = None
         self._request: ChatRequest | None = None  # until its exchange begins
@@ -242,7 +242,7 @@ class _Chat:
 
     def _has_left(self) -> bool:
         if self._cancels is not None:
-            return bool(self._cancels["has_left"]())
+            return self._cancels["has_left"]()
         return self._is_deserted
 
     async def _watch(self, scope: trio.CancelScope) -> None:
@@ -316,3 +316,17 @@ def _framing(winner: Winner, *, is_stream: bool) -> Headers:
     if isinstance(winner.opening, ReadyAnswer):
         fields.append((b"content-length", b"%d" % len(winner.opening.body)))
     return tuple(fields)
+
+
+class _Cancels(TypedDict):
+    """What a server offers to do for us; `serving.fast.exchange` does."""
+
+    on_departure: Callable[[], None]  # from now on, a departure cancels us
+    has_left: Callable[[], bool]  # whether that was it
+    refused: Callable[[], int | None]  # what it answers to a body that is none
+    abandon: Callable[[], None]  # count the client as gone, and cancel us
+
+
+def _cancels_of(scope: HTTPScope) -> _Cancels | None:
+    extensions = scope["extensions"] or {}
+    return cast("_Cancels | None", extensions.get("trio_gateway.cancels"))
