@@ -27,10 +27,10 @@ the answer.
 (Controlled delay and adaptive LIFO, as in Facebook's "Fail at Scale", ACM Queue 2015,
 slowed down from milliseconds to the pace of language models.)
 
-The **shedder** looks at how late the event loop is. Two seconds in a row in which one
-wake-up in a hundred came more than 100 ms late, and a fifth of the requests is turned
-away; each further such second a fifth more, and back by a fifth for every five calm
-ones. (The shape is that of DAGOR, "Overload Control for Scaling WeChat", 2018.)
+The **shedder** looks at how late the event loop is. Two seconds in a row in which more
+than a quarter of the wake-ups came over 100 ms late, and a fifth of the requests is
+turned away; each further such second a fifth more, and back by a fifth for every five
+calm ones. (The shape is that of DAGOR, "Overload Control for Scaling WeChat", 2018.)
 """
 
 from bisect import bisect_left, insort
