@@ -91,6 +91,13 @@ CASES: dict[Lint, list[tuple[str, str]]] = {
                 f"models.chat.context_length_fallback = {LARGER}"
             ),
         ),
+        (  # of a name that nobody knows, it is not said that it holds less
+            f"models.chat.targets = {LESS}",
+            (
+                f"models.chat.targets = {LESS}; "
+                "models.chat.context_length_fallback = [{provider: b, model: mystery}]"
+            ),
+        ),
     ],
     Lint.RUN_NEVER_LONG_ENOUGH: [
         (

@@ -42,9 +42,9 @@ def context_of(target: Target) -> int | None:
 def fallback_holds_less(judged: Judged, route: Route) -> Iterator[Finding]:
     """A fallback that refuses prompts which the first target would have read."""
     usual = max((context_of(target) or 0 for target in route.tiers[0]), default=0)
-    chain = (context_of(target) or 0 for target in route.context_chain)
-    if any(tokens >= usual for tokens in chain):
-        return  # what does not fit there goes on to one that holds as much
+    chain = [context_of(target) for target in route.context_chain]
+    if any(tokens is None or tokens >= usual for tokens in chain):
+        return  # what does not fit goes on to one that holds as much, or may do
     for path, target in judged.targets(route):
         tokens = context_of(target)
         if tokens is not None and tokens < usual:
