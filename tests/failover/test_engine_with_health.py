@@ -560,6 +560,24 @@ def test_a_full_line_refuses_at_once() -> None:
     assert refuse.is_retry_welcome
 
 
+def test_with_no_place_in_line_nobody_waits() -> None:
+    house = limited(Queue(max=0, max_wait_s=2.0), targets="ab")
+    starts = [house.an_exchange().start(0.0) for _ in range(3)]
+
+    assert [dial_of(each).target.id for each in starts[:2]] == ["a/m", "b/m"]
+    assert refusal_of(starts[2]).kind is RefusalKind.UNAVAILABLE
+
+
+def test_whether_a_prompt_fits_is_the_targets_word_whatever_the_policy_says() -> None:
+    small = replace(a_target("a"), context_tokens=1)
+    house = House(a_route([small], chain="b"))
+    engine = house.an_exchange(Wish(is_stream=True, request_bytes=1_000_000))
+
+    assert dial_of(engine.start(0.0)).target is small
+    moved = engine.advance(AttemptFailed(1, TOO_LONG), 0.1)
+    assert dial_of(moved).target.id == "b/m"
+
+
 def dials_in(commands: tuple[Command, ...]) -> int:
     return sum(isinstance(command, Dial) for command in commands)
 

@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.factories import a_policy, a_route, a_target, an_account
-from trio_gateway.failover.budget import BURST, PANIC_MIN, RouteBudgets
+from trio_gateway.failover.budget import (
+    BURST,
+    PANIC_MIN,
+    RETRY_RESERVE_PER_S,
+    RouteBudgets,
+)
 from trio_gateway.policy.divisible import undividable
 from trio_gateway.policy.load import load, load_policy
-from trio_gateway.policy.route import Policy, Queue
+from trio_gateway.policy.route import Policy, Queue, Route, Target
 from trio_gateway.policy.share import Share, divided
 
 COUNTS = (1, 2, 3, 4, 7, 16)
@@ -53,6 +58,10 @@ def test_all_shares_of_a_limit_add_up_to_it_and_differ_by_one_at_most(
         assert max(parts) - min(parts) <= 1
 
 
+def test_ten_among_four_are_three_three_two_and_two() -> None:
+    assert [share.of(10) for share in shares(4)] == [3, 3, 2, 2]
+
+
 @pytest.mark.parametrize("count", COUNTS)
 def test_no_limit_is_exceeded_by_all_workers_together(count: int) -> None:
     parts = [limits_of(divided(limited(), share)) for share in shares(count)]
@@ -72,11 +81,35 @@ def test_a_target_is_limited_by_the_share_of_its_account() -> None:
 
 def test_nothing_but_limits_differs_between_workers() -> None:
     first, last = (divided(limited(), share) for share in (Share(0, 3), Share(2, 3)))
-    route = first.routes["chat"]
-    assert route.timeouts == last.routes["chat"].timeouts
-    assert [t.id for t in route.targets] == ["a/m", "b/m"]
-    assert [t.weight for t in route.targets] == [1.0, 2.0]
-    assert (first.revision, first.access_keys) == (last.revision, last.access_keys)
+    assert limits_of(first) != limits_of(last)
+    assert without_limits(first) == without_limits(last) == without_limits(limited())
+
+
+def without_limits(policy: Policy) -> Policy:
+    """All that is about one request, or learned by each worker."""
+    accounts = {
+        name: replace(account, max_concurrency=None)
+        for name, account in policy.accounts.items()
+    }
+
+    def target(one: Target) -> Target:
+        account = accounts[one.account.name]
+        return replace(one, account=account, max_concurrency=None)
+
+    def route(one: Route) -> Route:
+        return replace(
+            one,
+            tiers=tuple(tuple(map(target, tier)) for tier in one.tiers),
+            context_chain=tuple(map(target, one.context_chain)),
+            queue=replace(one.queue, max=0),
+        )
+
+    return replace(
+        policy,
+        gateway=replace(policy.gateway, max_in_flight=0),
+        accounts=accounts,
+        routes={slug: route(one) for slug, one in policy.routes.items()},
+    )
 
 
 def test_one_worker_has_the_policy_itself() -> None:
@@ -123,6 +156,34 @@ def test_what_budgets_grant_without_requests_is_divided(count: int) -> None:
     assert budgets.retries.left(0.0) * count == pytest.approx(BURST)
     assert budgets.extras.left(0.0) * count == pytest.approx(BURST)
     assert budgets.panic.limit(0.0) * count <= max(PANIC_MIN, count)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_retry_that_a_second_grants_is_divided(count: int) -> None:
+    retries = RouteBudgets.of(a_route(), workers=count).retries
+    while retries.try_withdraw(0.0):
+        pass
+    before = retries.left(0.0)
+    assert (retries.left(6.0) - before) * count == pytest.approx(
+        6.0 * RETRY_RESERVE_PER_S
+    )
+
+
+def test_ten_requests_of_its_own_earn_a_worker_a_retry_and_twenty_an_extra() -> None:
+    budgets = RouteBudgets.of(a_route(), workers=4)
+    for budget, requests in ((budgets.retries, 10), (budgets.extras, 20)):
+        while budget.try_withdraw(0.0):
+            pass
+        before = budget.left(0.0)
+        for _ in range(requests):
+            budget.deposit(0.0)
+        assert budget.left(0.0) - before == pytest.approx(1.0)
+
+
+def test_a_worker_asks_by_its_own_peak_in_panic() -> None:
+    panic = RouteBudgets.of(a_route(), workers=4).panic
+    panic.note_in_flight(200, 0.0)
+    assert panic.limit(0.0) == 20
 
 
 def test_each_worker_may_try_at_least_once_however_many_there_are() -> None:
