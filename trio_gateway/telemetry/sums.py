@@ -26,6 +26,8 @@ SAMPLES_KEPT_MAX: Final = 100_000
 
 _Join = Callable[[float, float], float]
 
+_number: Final[Callable[[float], str]] = floatToGoString
+
 _WORST: Final[Mapping[str, _Join]] = {
     "trio_gateway_shed_share": max,
     "trio_gateway_policy_refused": max,
@@ -85,10 +87,6 @@ def text_of(families: Families) -> bytes:
             f"{sample} {_number(value)}" for sample, value in family.samples.items()
         ]
     return ("\n".join(lines) + "\n").encode()
-
-
-def _number(value: float) -> str:
-    return str(floatToGoString(value))  # type: ignore[no-untyped-call] # not theirs
 
 
 def _join_of(name: str, kind: str) -> _Join:

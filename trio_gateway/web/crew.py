@@ -6,7 +6,6 @@ one process (`app`). It does not know how workers are reached.
 """
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -22,6 +21,7 @@ from trio_gateway.web.answers import RefusedError
 from trio_gateway.web.app import guard, plain_app
 from trio_gateway.web.catalog import json_response
 from trio_gateway.web.gateway import PolicyNews
+from trio_gateway.web.ids import Ids
 from trio_gateway.web.operators import policy_page
 from trio_gateway.web.targets import Action, action_of, body, found
 
@@ -89,9 +89,7 @@ def create_crew_app(
     crew: Crew, *, bind_host: str = "127.0.0.1", key: Secret | None = None
 ) -> QuartTrio:
     """Make the app for operators of several workers; see `create_admin_app`."""
-    app = plain_app(
-        "trio_gateway.web.crew", lambda: str(uuid.uuid4()), partial(_readiness, crew)
-    )
+    app = plain_app("trio_gateway.web.crew", Ids(), partial(_readiness, crew))
     guard(app, {bind_host}, key, wall_clock=crew.wall_clock)
 
     @app.get("/metrics")

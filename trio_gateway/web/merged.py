@@ -46,7 +46,7 @@ def target(said: Said) -> dict[str, object]:
     return {
         **worst,
         **_load(pages),
-        "waiting": _total(page["waiting"] for page in pages),
+        "waiting": sum(page["waiting"] for page in pages),
         "provider": {
             "name": worst["provider"]["name"],
             **_load([page["provider"] for page in pages]),
@@ -106,16 +106,11 @@ def _by_name(said: Said, section: str, key: str, name: str) -> Said:
     ]
 
 
-def _load(pages: Iterable[Page]) -> dict[str, object]:
-    pages = list(pages)
+def _load(pages: Sequence[Page]) -> dict[str, object]:
     return {
-        "in_flight": _total(page["in_flight"] for page in pages),
+        "in_flight": sum(page["in_flight"] for page in pages),
         "limit": _total_or_none([page["limit"] for page in pages]),
     }
-
-
-def _total(numbers: Iterable[Any]) -> Any:
-    return sum(numbers)
 
 
 def _total_or_none(limits: Sequence[Any]) -> Any:
@@ -141,7 +136,7 @@ def _speeds(pages: Iterable[Page]) -> list[dict[str, object]]:
     return [
         {
             **speeds[0],
-            "samples": _total(speed["samples"] for speed in speeds),
+            "samples": sum(speed["samples"] for speed in speeds),
             **{key: _slowest(speeds, key) for key in ("p50_ms", "p95_ms", "p99_ms")},
             "limits": _limits(speeds),
         }
@@ -180,6 +175,6 @@ def _model(pages: Sequence[Page]) -> dict[str, object]:
 
     return {
         "model": pages[0]["model"],
-        "in_flight": _total(page["in_flight"] for page in pages),
+        "in_flight": sum(page["in_flight"] for page in pages),
         "budgets": {name: added(name, rounded) for name in budgets[0]},
     }
