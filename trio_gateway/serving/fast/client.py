@@ -45,6 +45,17 @@ class Client:
             self.wire.interrupt()
             self._break()
 
+    async def read(self) -> bytes:
+        """Wait for bytes. None of them: it is gone, or the wire was interrupted.
+
+        What a client that is gone has left behind is not given any more: a wire tells
+        of a departure once, and who took bytes with it would wait for others.
+        """
+        if self.is_broken:
+            return b""
+        data = await self.wire.receive()
+        return b"" if self.is_broken else data
+
     async def write(self, data: bytes) -> None:
         """Send; where that fails or is cancelled, nothing may ever follow."""
         is_sent = False

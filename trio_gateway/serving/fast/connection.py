@@ -112,10 +112,10 @@ class Connection:
                 raise RefusedError(431)
             check_part(held)
             self._await_more(has_begun=bool(held))
-            data = await client.wire.receive()
-            if not data or client.is_broken:
-                if self._is_late:
-                    raise RefusedError(408)
+            data = await client.read()
+            if self._is_late:
+                raise RefusedError(408)  # even if some more came in that moment
+            if not data:
                 return None
             held += data
         self._idle.leave(self)
@@ -153,7 +153,7 @@ class Connection:
             return False
         if not exchange.has_read_all:
             self._heads.enter(self)
-            if not await exchange.skip_body():
+            if not await exchange.skip_body() or self._is_late:
                 self._must_linger = True
                 return False
             self._heads.leave(self)

@@ -176,14 +176,12 @@ class Exchange:
         client, body = self._client, self._body
         part, client.held = body.take(client.held)
         while not part and not body.is_complete:
-            if client.is_broken:
-                return None  # it left behind what it had sent of a line
             if self not in self._bodies:
                 self._bodies.enter(self)
             if self._awaits_continue and not self.response.is_started:
                 self._awaits_continue = False
                 await client.write(_CONTINUE)
-            data = await client.wire.receive()
+            data = await client.read()
             if self.refused is not None:
                 return None
             if not data:

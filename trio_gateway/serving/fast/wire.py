@@ -40,7 +40,10 @@ class Wire(Protocol):
         """
 
     async def receive(self) -> bytes:
-        """Wait for bytes. None of them: the other side left, or `interrupt` came."""
+        """Wait for bytes; none of them if the other side left or `interrupt` came.
+
+        What has come by then is given first, so `Client.read` looks at more than this.
+        """
 
     async def send(self, data: bytes) -> None:
         """Send all of it.
@@ -50,7 +53,7 @@ class Wire(Protocol):
         """
 
     def interrupt(self) -> None:
-        """Wake whoever waits in `receive` or `send`; it ends without bytes."""
+        """End the wait of `receive` and `send`, of the next one where nobody waits."""
 
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         """Send what is given and see it through, within the bounds of `linger`.
