@@ -14,10 +14,11 @@ from typing import Final
 
 import trio
 
-from trio_gateway.chaos.crowd import Crowd, Question
+from trio_gateway.chaos.crowd import Question
 from trio_gateway.chaos.history import WatchedEngine
 from trio_gateway.chaos.network import MemoryNetwork
-from trio_gateway.chaos.scenarios.wire_clients import KEY, End, ask, ticket_of
+from trio_gateway.chaos.scenarios.visitors import Visitors
+from trio_gateway.chaos.scenarios.wire_clients import KEY, Answered, ask, ticket_of
 from trio_gateway.chaos.scenarios.wire_targets import PORT, Wanted, WireTarget
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import Setting
@@ -112,54 +113,19 @@ class Wire:
             await nursery.start(trio.serve_listeners, door, listeners)
             nursery.start_soon(self._watch_breakers, fleet)
             nursery.start_soon(self._lose_connections, lose_idle)
-            async with trio.open_nursery() as clients:
-                for number, spec in enumerate(self._world.clients):
-                    crowd = Crowd(spec, f"{self._seed}/{number}")
-                    clients.start_soon(self._come, crowd, clients)
+            visitors = Visitors(self._world, self._seed, self.tally, self._ask_once)
+            await visitors.come()
             await self._last_records()
             nursery.cancel_scope.cancel()
         return self.tally.result()
 
     # Clients
 
-    async def _come(self, crowd: Crowd, nursery: trio.Nursery) -> None:
-        at = crowd.first_at()
-        while at < self._world.duration_s:
-            await trio.sleep_until(at)
-            question = crowd.question(at)
-            self.tally.asked(crowd.clients.slug, at)
-            nursery.start_soon(self._visit, question, crowd.patience_s())
-            at = crowd.next_at(at)
-
-    async def _visit(self, question: Question, patience_s: float) -> None:
-        slug = question.crowd.clients.slug
-        with trio.move_on_after(patience_s) as patience:
-            is_answered = await self._ask_until_done(question)
-            if is_answered:
-                self.tally.answered(slug, trio.current_time())
-            else:
-                self.tally.failed(slug, trio.current_time())
-        if patience.cancelled_caught:
-            self.tally.left(slug)
-
-    async def _ask_until_done(self, question: Question) -> bool:
-        while True:
-            question.tries += 1
-            ticket = f"{question.name}/{question.tries}"
-            self._questions[ticket] = question
-            stream = await self._network.connect(_GATEWAY, PORT)
-            async with stream:
-                answered = await ask(stream, question, ticket)
-            match answered.end:
-                case End.WHOLE:
-                    return True
-                case End.BROKEN:
-                    return False
-                case End.REFUSED | End.TIMED_OUT:
-                    after_s = question.crowd.asks_again_s(question, answered.refuse)
-                    if after_s is None:
-                        return False
-                    await trio.sleep(after_s)
+    async def _ask_once(self, question: Question, ticket: str) -> Answered:
+        self._questions[ticket] = question
+        stream = await self._network.connect(_GATEWAY, PORT)
+        async with stream:
+            return await ask(stream, question, ticket)
 
     def _wanted(self, ticket: str) -> Wanted | None:
         question = self._questions.get(ticket)
