@@ -1,8 +1,8 @@
-"""The pool as a transport of httpx, for all that speaks httpx: clients, hooks, tests.
+"""The pool as a transport of httpx, for programs that build upon this package.
 
 `httpx.AsyncClient(transport=PoolTransport(upstream))` shares the gateway's connections
-and their safety. It costs several times what the pool itself does, which is why no
-exchange goes this way.
+and their safety. The gateway itself uses nothing of this module: it costs several times
+what the pool does. Its tests hold it to what clients of httpx expect.
 """
 
 import math
