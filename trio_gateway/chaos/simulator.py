@@ -27,7 +27,7 @@ from typing import Final
 from trio_gateway.chaos.crowd import Crowd, Question
 from trio_gateway.chaos.line import Place
 from trio_gateway.chaos.outline import Answers, Fails, Hangs, Outline
-from trio_gateway.chaos.supply import DrawnSupply, Supply
+from trio_gateway.chaos.supply import DrawnSupply, Supply, opens_at_token
 from trio_gateway.chaos.tally import Result, Tally, TargetTally
 from trio_gateway.chaos.world import SimulatedTarget, World
 from trio_gateway.failover.commands import (
@@ -52,14 +52,12 @@ from trio_gateway.failover.events import (
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.failover.limiter import LagShedder
-from trio_gateway.policy.route import CommitMode, Route, Target
+from trio_gateway.policy.route import Route, Target
 from trio_gateway.relay.record import Outcome
 
 # What changes by time alone, as a breaker's state and a target's slots, is looked at
 # so often.
 _TICK_S: Final = 1.0
-# More tokens than any answer has: it commits when whole.
-_WHOLE: Final = 1_000_000_000
 
 _NO_CAPACITY: Final = Fails(Failure(FailureClass.OVERLOADED, "no capacity", 503), 0.02)
 _NOT_CONNECTED: Final = Failure(FailureClass.CONNECT, "not connected in time")
@@ -116,15 +114,8 @@ class _Course:
         self.started_at = now
         self.jobs: list[_Job] = []
         self.alarm_at = inf
-        self.opens_at_token = _WHOLE
-        if question.crowd.clients.is_stream:
-            match route.commit.mode:
-                case CommitMode.FIRST_TOKEN:
-                    self.opens_at_token = 1
-                case CommitMode.TOKENS:
-                    self.opens_at_token = route.commit.tokens
-                case CommitMode.COMPLETE:
-                    pass
+        is_stream = question.crowd.clients.is_stream
+        self.opens_at_token = opens_at_token(route.commit, is_stream=is_stream)
         self.engine: Engine
 
 

@@ -12,8 +12,20 @@ from trio_gateway.chaos.line import Line
 from trio_gateway.chaos.outline import Answers, Fails, Outline
 from trio_gateway.chaos.world import Breaks, Shrinks, SimulatedTarget, Slows
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.policy.route import CommitMode, CommitPoint
 
 _WORDS: Final = Struct("<3Q")
+# More tokens than any answer has: it commits when whole.
+_WHOLE: Final = 1_000_000_000
+
+
+def opens_at_token(commit: CommitPoint, *, is_stream: bool) -> int:
+    """Say how many tokens of an answer its commit point takes."""
+    if is_stream and commit.mode is CommitMode.FIRST_TOKEN:
+        return 1
+    if is_stream and commit.mode is CommitMode.TOKENS:
+        return commit.tokens
+    return _WHOLE
 
 
 def draws(name: str) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ from trio_gateway.chaos.scenarios.wire_clients import KEY, Answered, ask, ticket
 from trio_gateway.chaos.scenarios.wire_targets import PORT, Wanted, WireTarget
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import Setting
+from trio_gateway.chaos.supply import opens_at_token
 from trio_gateway.chaos.tally import Result, Tally
 from trio_gateway.failover.commands import Command, Dial, RefusalKind
 from trio_gateway.failover.engine import Engine
@@ -29,7 +30,6 @@ from trio_gateway.failover.events import AnswerEnded, AttemptFailed, Event
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import (
     AccessKey,
-    CommitMode,
     Policy,
     ProviderKind,
     Route,
@@ -43,7 +43,6 @@ LATENCY_S: Final = 0.0002
 
 _GATEWAY: Final = "gateway.simulated"
 _TICK_S: Final = 1.0
-_WHOLE: Final = 1_000_000_000
 # A record may come a moment after its client has read the last byte.
 _LAST_RECORDS_S: Final = 10.0
 
@@ -133,11 +132,7 @@ class Wire:
             return None  # its client had gone before the request arrived
         clients = question.crowd.clients
         commit = self._routes[clients.slug].commit
-        opens_at = _WHOLE
-        if clients.is_stream and commit.mode is CommitMode.FIRST_TOKEN:
-            opens_at = 1
-        elif clients.is_stream and commit.mode is CommitMode.TOKENS:
-            opens_at = commit.tokens
+        opens_at = opens_at_token(commit, is_stream=clients.is_stream)
         return Wanted(question.tokens, opens_at)
 
     # What the gateway does
