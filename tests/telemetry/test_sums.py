@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.telemetry.records import COMPLETED
@@ -42,9 +43,18 @@ def test_counters_and_histograms_are_summed() -> None:
     assert value(sums.text(), DURATIONS) == 7
 
 
-def test_what_is_shown_can_be_read_by_prometheus() -> None:
+@pytest.mark.parametrize(
+    "odd",
+    [
+        'a "quoted" slug, with \\ and a\nline',
+        "a\rb",
+        "a\x0b\x1cb",
+        "a\x85b\u2028c",
+        " }",
+    ],
+)
+def test_what_is_shown_can_be_read_by_prometheus(odd: str) -> None:
     sums = Sums()
-    odd = 'a "quoted" slug, with \\ and a\nline'
     sums.note("a", text(counted(1, model=odd)))
     sums.note("b", text(counted(2, model=odd)))
     families = {f.name: f for f in text_string_to_metric_families(sums.text().decode())}

@@ -53,7 +53,7 @@ def parse(text: str) -> Families:
     families: Families = {}
     family = Family("", "untyped")
     words = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a label may hold what else ends lines
         if line.startswith("# HELP "):
             words = line[7:].partition(" ")[2]
         elif line.startswith("# TYPE "):
