@@ -14,8 +14,8 @@ from trio_gateway.policy.route import Queue
 
 def fill(limiter: Limiter, *, now: float = 0.0, at_most: int = 1000) -> int:
     """Let in as many as there is room for."""
-    while limiter.in_flight < at_most and limiter.try_enter(now):
-        pass
+    while limiter.in_flight < at_most and limiter.has_room(now):
+        limiter.in_flight += 1
     return limiter.in_flight
 
 
@@ -41,7 +41,7 @@ def test_asking_for_room_takes_none() -> None:
 
     assert limiter.has_room(0.0)
     assert limiter.has_room(0.0)
-    assert limiter.try_enter(0.0)
+    assert fill(limiter) == 1
     assert not limiter.has_room(0.0)
 
 
@@ -183,6 +183,11 @@ def test_a_limit_finds_the_capacity_of_its_target() -> None:
 FAR = 1e9
 
 
+def held(line: WaitingLine[str], now: float, *tickets: str) -> list[str]:
+    """Who of them still has a place."""
+    return [ticket for ticket in tickets if line.holds(ticket, now)]
+
+
 def a_line(*, most: int = 1000, max_wait_s: float = 2.0) -> WaitingLine[str]:
     return WaitingLine(Queue(max=most, max_wait_s=max_wait_s))
 
@@ -193,7 +198,7 @@ def test_first_come_first_served() -> None:
         assert line.join(ticket, at / 10, FAR)
 
     assert [line.next(0.5) for _ in range(4)] == ["a", "b", "c", None]
-    assert line.expired(FAR) == []
+    assert not any(line.give_up(ticket) for ticket in "abc")
 
 
 def test_a_full_line_takes_nobody() -> None:
@@ -207,11 +212,13 @@ def test_a_full_line_takes_nobody() -> None:
     assert len(line) == 2
 
 
-def test_those_whose_wait_is_over_take_up_room_until_they_are_told() -> None:
+def test_those_whose_wait_is_over_take_up_room_until_they_look_and_leave() -> None:
     line = a_line(most=1)
     line.join("a", 0.0, FAR)
     assert not line.join("b", 9.0, FAR)
-    assert line.expired(9.0) == ["a"]
+    assert not line.holds("a", 9.0)
+    assert not line.join("b", 9.0, FAR)
+    assert line.give_up("a")
 
     assert line.join("b", 9.0, FAR)
 
@@ -225,8 +232,8 @@ def test_models_that_share_a_line_wait_each_by_its_own_rules() -> None:
     assert not line.join("d", 0.0, FAR)
     assert line.join("e", 0.0, FAR, rules=patient)
 
-    assert line.expired(5.0) == ["a"]
-    assert line.holds("c", 8.9)
+    assert held(line, 5.0, "a", "c", "e") == ["c", "e"]
+    assert held(line, 8.9, "c", "e") == ["c", "e"]
     assert not line.holds("c", 9.0)
 
 
@@ -239,9 +246,8 @@ def test_nobody_waits_past_their_deadline() -> None:
     line.join("patient", 0.0, FAR)
     line.join("hurried", 0.0, 0.5)
 
-    assert line.expired(0.49) == []
-    assert line.expires_at() == 0.5
-    assert line.expired(0.5) == ["hurried"]
+    assert held(line, 0.49, "patient", "hurried") == ["patient", "hurried"]
+    assert held(line, 0.5, "patient", "hurried") == ["patient"]
     assert line.next(0.5) == "patient"
 
 
@@ -249,17 +255,8 @@ def test_nobody_waits_longer_than_the_policy_says() -> None:
     line = a_line(max_wait_s=0.8)
     line.join("a", 0.0, FAR)
 
-    assert line.expires_at() == 0.8
-    assert line.expired(0.79) == []
-    assert line.expired(0.8) == ["a"]
-
-
-def test_each_is_reported_once() -> None:
-    line = a_line()
-    line.join("a", 0.0, FAR)
-
-    assert line.expired(9.0) == ["a"]
-    assert line.expired(9.0) == []
+    assert line.holds("a", 0.79)
+    assert not line.holds("a", 0.8)
 
 
 def test_a_slot_is_not_given_to_one_whose_wait_is_over() -> None:
@@ -268,11 +265,11 @@ def test_a_slot_is_not_given_to_one_whose_wait_is_over() -> None:
     line.join("b", 0.0, FAR)
 
     assert line.next(0.6) == "b"
-    assert line.expires_at() == 0.0  # there is somebody to tell
-    assert line.expired(0.6) == ["late"]
+    assert line.next(0.6) is None
+    assert not line.holds("late", 0.6)
 
 
-def test_who_gives_up_is_neither_called_nor_reported() -> None:
+def test_who_gives_up_is_not_called_and_leaves_once() -> None:
     line = a_line()
     for ticket in ("a", "b", "late"):
         line.join(ticket, 0.0, 0.5 if ticket == "late" else FAR)
@@ -281,8 +278,9 @@ def test_who_gives_up_is_neither_called_nor_reported() -> None:
     assert not line.give_up("a")
     assert line.next(0.6) == "b"
     assert line.give_up("late")
-    assert line.expired(FAR) == []
-    assert line.expires_at() is None
+    assert not line.give_up("late")
+    assert line.next(0.6) is None
+    assert len(line) == 0
 
 
 def keep_waiting(line: WaitingLine[str], *, until: float) -> None:
@@ -295,11 +293,13 @@ def test_who_joins_a_line_that_was_not_empty_for_a_second_waits_a_quarter() -> N
     line = a_line()
     keep_waiting(line, until=1.2)
 
-    # t10 and t11 came when it was busy, t0 was promised two seconds.
-    assert line.expired(1.24) == []
-    assert line.expired(1.25) == ["t10"]
-    assert line.expired(1.35) == ["t11"]
-    assert line.expired(2.0) == ["t0"]
+    # t10 and t11 came when it was busy, the others were promised two seconds.
+    everybody = [f"t{tenth}" for tenth in range(12)]
+    assert held(line, 1.24, *everybody) == everybody
+    assert held(line, 1.25, *everybody) == [*everybody[:10], "t11"]
+    assert held(line, 1.35, *everybody) == everybody[:10]
+    assert held(line, 1.99, *everybody) == everybody[:10]
+    assert held(line, 2.0, *everybody) == everybody[1:10]
 
 
 def test_a_busy_line_serves_the_newest_first() -> None:
@@ -317,7 +317,7 @@ def test_a_line_that_was_empty_within_the_second_is_patient_and_fair() -> None:
     line.join("a", 0.6, FAR)
     line.join("b", 1.5, FAR)
 
-    assert line.expired(1.59) == []
+    assert held(line, 1.59, "a", "b") == ["a", "b"]
     assert line.next(1.59) == "a"
 
 
@@ -326,7 +326,7 @@ def test_a_line_of_those_who_left_unnoticed_counts_as_empty() -> None:
     line.join("long gone", 0.0, FAR)
     line.join("a", 9.0, FAR)
 
-    assert line.expired(9.5) == ["long gone"]
+    assert held(line, 9.5, "long gone", "a") == ["a"]
 
 
 def test_who_gives_up_takes_nobody_elses_end_along() -> None:
@@ -335,21 +335,29 @@ def test_who_gives_up_takes_nobody_elses_end_along() -> None:
     line.join("patient", 0.0, FAR)
     line.give_up("patient")
 
-    assert line.expires_at() == 0.5
-    assert line.expired(0.5) == ["hurried"]
+    assert line.holds("hurried", 0.49)
+    assert not line.holds("hurried", 0.5)
 
 
 def test_a_waiting_line_sheds_those_who_wait_and_keeps_those_who_come() -> None:
     line = a_line(most=50)
+    waiting: dict[str, float] = {}  # since when
     refused = shed = 0
     for tick in range(1_000):  # 100 a second come, 20 a second are served
-        now = tick / 100
-        refused += not line.join(f"t{tick}", now, FAR)
+        now, ticket = tick / 100, f"t{tick}"
+        if line.join(ticket, now, FAR):
+            waiting[ticket] = now
+        else:
+            refused += 1
         if tick % 5 == 0:
-            assert line.next(now) is not None
-        gone = line.expired(now)
-        shed += len(gone)
-        assert tick < 320 or all(now - int(t[1:]) / 100 <= 0.27 for t in gone)
+            called = line.next(now)
+            assert called is not None
+            del waiting[called]
+        for ticket in waiting.keys() - held(line, now, *waiting):
+            assert line.give_up(ticket)
+            shed += 1
+            waited_s = now - waiting.pop(ticket)
+            assert tick < 320 or waited_s <= 0.27
 
     assert len(line) <= 25
     assert refused < 200  # before it was busy
@@ -384,15 +392,14 @@ class ALine(RuleBasedStateMachine):
             assert self.now < min(deadline, at + 2.0)
 
     @rule()
-    def expire(self) -> None:
-        due_at = self.line.expires_at()
-        gone = self.line.expired(self.now)
-        assert bool(gone) == (due_at is not None and due_at <= self.now)
-        for ticket in gone:
-            at, deadline = self.joined.pop(ticket)
+    def look(self) -> None:
+        for ticket, (at, deadline) in tuple(self.joined.items()):
+            if self.line.holds(ticket, self.now):
+                assert self.now < min(deadline, at + 2.0)
+                continue
             assert self.now >= min(deadline, at + 0.25)
-        for at, deadline in self.joined.values():
-            assert self.now < min(deadline, at + 2.0)
+            assert self.line.give_up(ticket)
+            del self.joined[ticket]
 
     @precondition(lambda self: self.joined)
     @rule(data=st.data())

@@ -61,17 +61,10 @@ class Limiter:
 
     def __init__(self, most: int | None) -> None:
         self.most = most  # `max_concurrency`; a reload may change it
-        self.in_flight = 0
+        self.in_flight = 0  # who enters adds one, and must `leave`, once
         self._adaptive: float | None = None
         self._overloaded_at = 0.0
         self._decrease_from = 0.0
-
-    def try_enter(self, now: float) -> bool:
-        """Take a slot if there is one; who took one must `leave`, once."""
-        if not self.has_room(now):
-            return False
-        self.in_flight += 1
-        return True
 
     def leave(self) -> None:
         """Give a slot back."""
@@ -79,7 +72,7 @@ class Limiter:
         self.in_flight -= 1
 
     def has_room(self, now: float) -> bool:
-        """Whether `try_enter` would succeed."""
+        """Whether one more may enter."""
         if self.most is not None and self.in_flight >= self.most:
             return False
         if self._adaptive is None:
@@ -134,7 +127,8 @@ class WaitingLine(Generic[Ticket]):
     """Who waits for a slot, and until when: the books of a line, without the waiting.
 
     A ticket is any value that names who waits. It leaves the line in exactly one way:
-    `next` calls it, `expired` reports it, or `give_up` takes it out.
+    `next` calls it, or it must `give_up`, at the latest when it looks and its place is
+    no longer held.
     """
 
     __slots__ = ("_busy_from", "_count", "_ends", "_over", "_places", "_rules")
@@ -144,7 +138,7 @@ class WaitingLine(Generic[Ticket]):
         # As they came: when each wait is over, and a number that is its own.
         self._places: OrderedDict[Ticket, tuple[float, int]] = OrderedDict()
         self._ends: list[tuple[float, int, Ticket]] = []  # as their waits end
-        self._over: OrderedDict[Ticket, None] = OrderedDict()  # not reported yet
+        self._over: set[Ticket] = set()  # their waits are; they have not looked yet
         self._count = 0
         self._busy_from = 0.0  # means something only while somebody waits
 
@@ -187,7 +181,7 @@ class WaitingLine(Generic[Ticket]):
     def give_up(self, ticket: Ticket) -> bool:
         """Leave the line; False: it was not in it any more."""
         if ticket in self._over:
-            del self._over[ticket]
+            self._over.remove(ticket)
             return True
         if ticket not in self._places:
             return False
@@ -204,31 +198,11 @@ class WaitingLine(Generic[Ticket]):
         self._take_out(ticket)
         return ticket
 
-    def expired(self, now: float) -> list[Ticket]:
-        """Whose wait is over without a slot: each is reported once."""
-        self._sweep(now)
-        over = list(self._over)
-        self._over.clear()
-        return over
-
-    def expires_at(self) -> float | None:
-        """When `expired` will next have somebody to report; None: nobody waits.
-
-        A time in the past if it has already. Ask again after every `join`.
-        """
-        if self._over:
-            return 0.0
-        if not self._places:
-            return None
-        return self._ends[0][0]
-
     def _sweep(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
-            self._set_aside(self._ends[0][2])
-
-    def _set_aside(self, ticket: Ticket) -> None:
-        self._take_out(ticket)
-        self._over[ticket] = None
+            ticket = self._ends[0][2]
+            self._take_out(ticket)
+            self._over.add(ticket)
 
     def _take_out(self, ticket: Ticket) -> None:
         ends = self._places.pop(ticket)
