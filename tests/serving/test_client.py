@@ -1,4 +1,4 @@
-"""News that comes in the same moment as bytes: it must not be lost behind them."""
+"""News of a client in an awkward moment: with its bytes, or after its last words."""
 
 import pytest
 import trio
@@ -43,6 +43,17 @@ class Busy(FakeWire):
         await self.send(data)
 
 
+def connection_over(wire: Busy, sweeper: Sweeper) -> Connection:
+    limits = Limits()
+    return Connection(
+        Client(lambda _: wire),
+        Shared(Toy(), limits, FailureLog(), {}),
+        idle=Line(sweeper, limits.idle_s, Connection.end_idleness),
+        heads=Line(sweeper, limits.head_s, Connection.give_up),
+        bodies=Line(sweeper, limits.body_s, Exchange.give_up),
+    )
+
+
 async def test_who_leaves_with_its_bytes_is_never_waited_for(
     autojump_clock: MockClock,
 ) -> None:
@@ -65,15 +76,32 @@ async def test_who_leaves_with_its_bytes_is_never_waited_for(
 async def test_who_sends_more_in_the_moment_of_its_limit_gets_no_second_one(
     pieces: tuple[bytes, ...], said: bytes, autojump_clock: MockClock
 ) -> None:
-    wire, limits, sweeper = Busy(*pieces), Limits(), Sweeper()
-    connection = Connection(
-        Client(lambda _: wire),
-        Shared(Toy(), limits, FailureLog(), {}),
-        idle=Line(sweeper, limits.idle_s, Connection.end_idleness),
-        heads=Line(sweeper, limits.head_s, Connection.give_up),
-        bodies=Line(sweeper, limits.body_s, Exchange.give_up),
-    )
+    wire = Busy(*pieces)
+    connection = connection_over(wire, Sweeper())
     wire.news = connection.give_up
     with trio.fail_after(1):
         await connection.run()
     assert said in wire.said
+
+
+class Slow(Busy):
+    """Its client takes long to hear the last words."""
+
+    async def say_last(self, data: bytes, *, must_linger: bool) -> None:
+        await trio.sleep(100)
+        await self.send(data)
+
+
+@pytest.mark.parametrize(
+    "pieces", [(b"nonsense\n",), (b"GET /hi HT", b"nonsense\n")], ids=["idle", "head"]
+)
+async def test_last_words_are_not_interrupted_by_a_limit_that_was_met(
+    pieces: tuple[bytes, ...], autojump_clock: MockClock
+) -> None:
+    wire, sweeper = Slow(*pieces), Sweeper()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sweeper.run)
+        await connection_over(wire, sweeper).run()
+        nursery.cancel_scope.cancel()
+    assert wire.said.startswith(b"HTTP/1.1 400 ")
+    assert not wire.interrupted

@@ -47,9 +47,13 @@ class Connection:
         """Serve the client to the end and close. Raises only `trio.Cancelled`."""
         client = self._client
         try:
-            with client.scope:
-                self._idle.enter(self)  # shaking hands is as good as being idle
-                await client.wire.carry(self._converse)
+            try:
+                with client.scope:
+                    self._idle.enter(self)  # shaking hands is as good as being idle
+                    await client.wire.carry(self._converse)
+            finally:  # or a limit would interrupt what is said last
+                self._idle.leave(self)
+                self._heads.leave(self)
             if not client.is_broken:
                 await client.wire.say_last(
                     self._last_words, must_linger=self._must_linger
@@ -57,8 +61,6 @@ class Connection:
         except* Exception as failures:  # noqa: BLE001 # it must not end the server
             self._shared.failures.note("connection_failed", failures)
         finally:
-            self._idle.leave(self)
-            self._heads.leave(self)
             await client.wire.close()
 
     def close_if_idle(self) -> None:
