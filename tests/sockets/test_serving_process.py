@@ -115,23 +115,19 @@ async def test_a_second_signal_ends_at_once_with_one(start: Start) -> None:
     await stream.aclose()
 
 
-async def test_a_hangup_is_logged_and_ends_nothing(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (signal.SIGHUP, "reload_refused reason='nothing to reload'"),
+        (signal.SIGUSR2, "roll_refused reason='one process has no workers'"),
+    ],
+)
+async def test_a_signal_that_asks_for_what_is_not_there_is_logged_and_ends_nothing(
+    number: signal.Signals, told: str, start: Start
+) -> None:
     process = start(STUCK_S)
-    process.signal(signal.SIGHUP)
-    assert process.line() == "reload_refused reason='nothing to reload'"
-    stream = await dial(process.port)
-    await stream.send_all(request("/hi", "connection: close"))
-    got, _ = await read(stream, within_s=STUCK_S)
-    await stream.aclose()
-    assert got.endswith(b"hi")
-    process.signal(signal.SIGTERM)
-    assert process.end() == (0, ["start"])
-
-
-async def test_a_wish_to_roll_is_logged_and_ends_nothing(start: Start) -> None:
-    process = start(STUCK_S)
-    process.signal(signal.SIGUSR2)
-    assert process.line() == "roll_refused reason='one process has no workers'"
+    process.signal(number)
+    assert process.line() == told
     stream = await dial(process.port)
     await stream.send_all(request("/hi", "connection: close"))
     got, _ = await read(stream, within_s=STUCK_S)
