@@ -190,7 +190,7 @@ def test_each_worker_may_try_at_least_once_however_many_there_are() -> None:
     budgets = RouteBudgets.of(a_route(), workers=64)
     assert budgets.retries.try_withdraw(0.0)
     assert budgets.extras.try_withdraw(0.0)
-    assert budgets.panic.enter(0.0)
+    assert budgets.panic.has_room(0.0)
 
 
 def test_a_policy_with_defaults_can_be_divided(tmp_path: Path) -> None:

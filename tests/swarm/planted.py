@@ -256,8 +256,8 @@ BUGS: Final = (
         0,
         (
             "failover/fleet.py",
-            "if panic.live >= panic.limit(now):",
-            "if panic.live >= 1_000_000:",
+            "is_last_resort(now) and not panic.has_room(now):",
+            "is_last_resort(now) and panic.live >= 1_000_000:",
         ),
     ),
     bug(

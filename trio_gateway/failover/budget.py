@@ -171,15 +171,16 @@ class PanicBudget:
         peak = max(self._peak, self._earlier_peak)
         return max(self._least, floor(PANIC_SHARE * peak))
 
-    def enter(self, now: float) -> bool:
-        """Begin one; False: enough are trying."""
-        if self.live >= self.limit(now):
-            return False
+    def has_room(self, now: float) -> bool:
+        """Whether one more may be tried; False: enough are trying."""
+        return self.live < self.limit(now)
+
+    def enter(self) -> None:
+        """Begin one: where there is room, or a slot was kept for it."""
         self.live += 1
-        return True
 
     def leave(self) -> None:
-        """One ended; once for each `enter` that was granted."""
+        """One ended; once for each `enter`."""
         assert self.live > 0, "nobody is trying"
         self.live -= 1
 

@@ -255,10 +255,9 @@ class Fleet:
         is_probe = is_spent and health.breaker.is_probe_free(now)
         if is_spent and not is_probe and not health.is_well(now):
             return Denied.BUDGET
-        if health.breaker.is_last_resort(now):
-            panic = self.budgets(route).panic
-            if panic.live >= panic.limit(now):
-                return Denied.UNWELL
+        panic = self.budgets(route).panic
+        if health.breaker.is_last_resort(now) and not panic.has_room(now):
+            return Denied.UNWELL
         return None
 
     def dial(
@@ -282,7 +281,7 @@ class Fleet:
             is_panic = breaker.is_last_resort(now)
             sent = breaker.sent()
         if is_panic:
-            self.budgets(route).panic.live += 1
+            self.budgets(route).panic.enter()
         if not self.lines.take(target.id, ticket):
             health.began()
         speed = health.speed(kind, now)
