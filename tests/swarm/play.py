@@ -148,8 +148,8 @@ def _decisions(drawn: Drawn, house: HouseWatch) -> None:
         carry_out(order, house, simulator.fleet, simulator.now)
 
     for order in drawn.orders:
-        simulator._at(order.at_s, act, order)
-        simulator._at(order.until_s, act, order)
+        simulator.agenda.at(order.at_s, act, order)
+        simulator.agenda.at(order.until_s, act, order)
     result = simulator.run()
     house.close(simulator.fleet, drawn.world.routes, drawn.world.duration_s)
     house.findings += miscounted(result)

@@ -1,0 +1,255 @@
+"""What comes of the simulator's attempts: each dial goes to a target as it is there.
+
+The target's supply says what the attempt gets, its line when; the attempt's own limits
+say how long it may take. What comes of it is noted in the agenda, and told to whoever
+has dialled: that it opened, or that it failed.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
+from typing import Final
+
+from trio_gateway.chaos.agenda import Agenda
+from trio_gateway.chaos.crowd import Question
+from trio_gateway.chaos.line import Place
+from trio_gateway.chaos.outline import Answers, Fails, Hangs, Outline
+from trio_gateway.chaos.supply import DrawnSupply, Supply, opens_at_token
+from trio_gateway.chaos.tally import Tally, TargetTally
+from trio_gateway.chaos.world import SimulatedTarget, World
+from trio_gateway.failover.commands import Dial
+from trio_gateway.failover.engine import Engine
+from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.failover.fleet import Fleet
+from trio_gateway.policy.route import Route, Target
+
+_NO_CAPACITY: Final = Fails(Failure(FailureClass.OVERLOADED, "no capacity", 503), 0.02)
+_NOT_CONNECTED: Final = Failure(FailureClass.CONNECT, "not connected in time")
+
+
+class Course:
+    """One exchange under way."""
+
+    __slots__ = (
+        "alarm_at",
+        "engine",
+        "jobs",
+        "opens_at_token",
+        "question",
+        "route",
+        "started_at",
+        "ticket",
+    )
+
+    engine: Engine  # once it has been let in
+
+    def __init__(self, question: Question, route: Route, now: float) -> None:
+        self.question = question
+        self.route = route
+        self.ticket = f"{question.name}/{question.tries}"
+        self.started_at = now
+        self.jobs: list[Job] = []
+        self.alarm_at = inf
+        is_stream = question.crowd.clients.is_stream
+        self.opens_at_token = opens_at_token(route.commit, is_stream=is_stream)
+
+
+class Job:
+    """One attempt under way."""
+
+    __slots__ = (
+        "commit_by",
+        "course",
+        "ending",
+        "ends_at",
+        "is_open",
+        "is_over",
+        "number",
+        "place",
+        "provider",
+    )
+
+    def __init__(self, course: Course, dial: Dial, provider: "Provider") -> None:
+        self.course = course
+        self.number = dial.attempt
+        self.commit_by = dial.commit_by
+        self.provider = provider
+        self.is_open = False
+        self.is_over = False
+        self.ends_at = inf
+        self.ending: Failure | None = None
+        self.place: Place | None = None
+
+
+class Provider:
+    """One target as the simulator has it."""
+
+    __slots__ = ("supply", "tally", "target")
+
+    def __init__(self, target: Target, supply: Supply, tally: TargetTally) -> None:
+        self.target = target
+        self.supply = supply
+        self.tally = tally
+
+
+class Dials:
+    """All attempts of a run, and the targets that they go to.
+
+    Args:
+        world: what the targets are like.
+        agenda: where what will come of them is noted.
+        fleet: whose view of the targets is noted with each change.
+        tally: counts.
+        supplies: in place of what the world says of a target, by its id.
+        on_opened: is told of each that opens, unless it has ended before.
+        on_failed: is told of each that fails, likewise.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        agenda: Agenda,
+        fleet: Fleet,
+        tally: Tally,
+        *,
+        supplies: Mapping[str, Supply],
+        on_opened: Callable[[Job], None],
+        on_failed: Callable[[Job, Failure], None],
+    ) -> None:
+        self._world = world
+        self._agenda = agenda
+        self._fleet = fleet
+        self._tally = tally
+        self._supplies = supplies
+        self._on_opened = on_opened
+        self._on_failed = on_failed
+        self._providers: dict[str, Provider] = {}
+        for route in world.routes:
+            for target in (*route.targets, *route.context_chain):
+                self._provider(target)
+
+    def begin(self, course: Course, dial: Dial) -> None:
+        """Send an attempt."""
+        now, provider = self._agenda.now, self._provider(dial.target)
+        self._tally.dialled(provider.tally, now, is_first=dial.attempt == 1)
+        job = Job(course, dial, provider)
+        # The dice are named as a target could: it sees its own requests only.
+        turn = sum(other.provider is provider for other in course.jobs) + 1
+        course.jobs.append(job)
+        outline = provider.supply.outline(
+            f"{course.ticket}/{dial.target.id}/{turn}",
+            tokens=course.question.tokens,
+            opens_at_token=course.opens_at_token,
+            now=now,
+        )
+        self.note_state(provider)
+        line = provider.supply.line
+        if line is None or not isinstance(outline, Answers):
+            self._foresee(job, outline, connect_by=dial.connect_by)
+            return
+        begin = partial(self._foresee, job, outline, connect_by=inf)
+        job.place = Place(begin, outline.ends_s)
+        if not line.join(job.place):
+            self._foresee(job, _NO_CAPACITY, connect_by=dial.connect_by)
+            return
+        self._fill(provider)
+        if job.place.is_waiting:
+            self._agenda.at(dial.commit_by, self._late, job)
+
+    def end(self, job: Job) -> None:
+        """Nothing more is wanted of an attempt, or nothing more will come."""
+        if job.is_over:
+            return
+        job.is_over = True
+        job.provider.tally.live -= 1
+        line = job.provider.supply.line
+        if line is not None and job.place is not None:
+            line.left(job.place)
+            self._fill(job.provider)
+
+    def look(self) -> None:
+        """See what time alone has changed at the targets."""
+        for provider in self._providers.values():
+            self.note_state(provider)
+            if provider.supply.line is not None:
+                self._fill(provider)
+
+    def note_state(self, provider: Provider) -> None:
+        """Count a target's breaker as it is now, if it has changed."""
+        now = self._agenda.now
+        state = self._fleet.health(provider.target, now).breaker.state(now)
+        if state is not provider.tally.state:
+            self._tally.changed(provider.tally, state, now)
+
+    # What comes of an attempt
+
+    def _foresee(self, job: Job, outline: Outline, *, connect_by: float) -> None:
+        """Note what will come of an attempt, within its limits."""
+        agenda = self._agenda
+        now = agenda.now
+        match outline:
+            case Answers(opens_s, ends_s, breaks):
+                at = now + opens_s
+                job.ends_at, job.ending = now + ends_s, breaks
+                if at <= job.commit_by:
+                    agenda.at(at, self._opened, job)
+                    return
+            case Fails(failure, after_s):
+                if now + after_s <= job.commit_by:
+                    agenda.at(now + after_s, self._failed, job, failure)
+                    return
+            case Hangs(is_connected=False):
+                agenda.at(connect_by, self._failed, job, _NOT_CONNECTED)
+                return
+            case Hangs():
+                pass
+        agenda.at(job.commit_by, self._late, job)
+
+    def _opened(self, job: Job) -> None:
+        if not job.is_over:
+            job.is_open = True
+            self._on_opened(job)
+            self.note_state(job.provider)
+
+    def _failed(self, job: Job, failure: Failure) -> None:
+        if not job.is_over:
+            self.end(job)
+            job.provider.tally.failures[failure.kind] += 1
+            self._on_failed(job, failure)
+            self.note_state(job.provider)
+
+    def _late(self, job: Job) -> None:
+        if job.is_open:
+            return  # who stood in line has two ends in the agenda
+        is_stream = job.course.question.crowd.clients.is_stream
+        cause = "first token late" if is_stream else "answer late"
+        self._failed(job, Failure(FailureClass.TIMEOUT, cause))
+
+    # Targets
+
+    def _provider(self, target: Target) -> Provider:
+        known = self._providers.get(target.id)
+        if known is None:
+            supply = self._supplies.get(target.id)
+            if supply is None:
+                spec = self._world.targets.get(target.id, SimulatedTarget())
+                supply = DrawnSupply(spec)
+            tally = self._tally.target(target.id)
+            known = self._providers[target.id] = Provider(target, supply, tally)
+        return known
+
+    def _fill(self, provider: Provider) -> None:
+        """Let those in line have the slots that are free."""
+        line = provider.supply.line
+        assert line is not None
+        now = self._agenda.now
+        while (place := line.next(now)) is not None:
+            self._agenda.at(now + place.takes_s, self._served, provider, place)
+            if not place.is_left:
+                place.begin()
+
+    def _served(self, provider: Provider, place: Place) -> None:
+        line = provider.supply.line
+        assert line is not None
+        line.served(place)
+        self._fill(provider)
