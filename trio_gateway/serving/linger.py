@@ -5,6 +5,8 @@ reset takes with it what the client has not read yet. So we say that nothing mor
 come, and read for a moment what still does, without looking at it.
 """
 
+import socket
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -35,3 +37,20 @@ async def linger(stream: trio.abc.Stream) -> None:
                 read += len(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+
+async def linger_at(sock: socket.socket) -> None:
+    """Do as `linger` does, on a socket that blocks nobody.
+
+    Shut down, one of TLS is a plain one: what comes is not even deciphered.
+    """
+    read = 0
+    with trio.move_on_after(LINGER_S), suppress(OSError, trio.ClosedResourceError):
+        sock.shutdown(socket.SHUT_WR)
+        while read < LINGER_BYTES_MAX:
+            await trio.lowlevel.wait_readable(sock)
+            with suppress(BlockingIOError):
+                data = sock.recv(PIECE_BYTES)
+                if not data:
+                    return
+                read += len(data)

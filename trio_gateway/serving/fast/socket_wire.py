@@ -16,7 +16,7 @@ from trio_gateway.serving.addresses import addresses_of
 from trio_gateway.serving.fast.hangup import HangupWatch
 from trio_gateway.serving.fast.sweeper import Line
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
-from trio_gateway.serving.linger import CLOSE_GRACE_S, LINGER_BYTES_MAX, LINGER_S
+from trio_gateway.serving.linger import CLOSE_GRACE_S, linger_at
 
 RECEIVE_BYTES: Final = 64 * 1024
 
@@ -41,10 +41,7 @@ class SocketWire:
         watch: HangupWatch,
         stalls: Line[Wire],
     ) -> None:
-        theirs = stream.socket
-        family, kind, proto = theirs.family, theirs.type, theirs.proto
-        self._sock = socket.socket(family, kind, proto, fileno=theirs.detach())
-        self._sock.setblocking(False)  # noqa: FBT003 # as the library has it
+        self._sock = take_over(stream.socket)
         self._fd = self._sock.fileno()
         self._owner = owner
         self._watch = watch
@@ -135,7 +132,7 @@ class SocketWire:
                 if data:
                     await self._send_rest(memoryview(data))
                 if must_linger or self._has_unread():
-                    await self._linger()
+                    await linger_at(self._sock)
             except (BrokenWireError, OSError):
                 pass  # the client did not wait for it
 
@@ -145,14 +142,15 @@ class SocketWire:
         except BlockingIOError:
             return False
 
-    async def _linger(self) -> None:
-        self._sock.shutdown(socket.SHUT_WR)
-        read = 0
-        with trio.move_on_after(LINGER_S):
-            while read < LINGER_BYTES_MAX and (data := await self.receive()):
-                read += len(data)
-
     async def close(self) -> None:
         """Close at once; see `Wire`."""
         trio.lowlevel.notify_closing(self._fd)
         self._sock.close()
+
+
+def take_over(theirs: trio.socket.SocketType) -> socket.socket:
+    """Take a socket from Trio, for one who does not block it, and closes it."""
+    family, kind, proto = theirs.family, theirs.type, theirs.proto
+    sock = socket.socket(family, kind, proto, fileno=theirs.detach())
+    sock.setblocking(False)  # noqa: FBT003 # as the library has it
+    return sock

@@ -21,20 +21,18 @@ import trio
 
 from trio_gateway.serving.addresses import addresses_of
 from trio_gateway.serving.fast.hangup import HangupWatch
+from trio_gateway.serving.fast.socket_wire import SENDS_IN_A_ROW, take_over
 from trio_gateway.serving.fast.sweeper import Line
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.inbox import ReadAhead
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.linger import CLOSE_GRACE_S, LINGER_BYTES_MAX, LINGER_S
+from trio_gateway.serving.linger import CLOSE_GRACE_S, linger_at
 from trio_gateway.serving.tls import PLAIN_GRACE_S, is_plain_http, plain_refusal
 
 # One record of TLS, which is what OpenSSL gives and takes at once. Headway of a large
 # send is judged by this much: with the default limit of 30 s, a client slower than
 # 0.5 kB/s counts as stalled.
 RECORD_BYTES: Final = 16 * 1024
-
-# As on a plain socket: an app that streams to a quick reader steps back now and then.
-SENDS_IN_A_ROW: Final = 16
 
 
 class TlsWire:
@@ -51,10 +49,7 @@ class TlsWire:
         watch: HangupWatch,
         stalls: Line[Wire],
     ) -> None:
-        theirs = stream.socket
-        family, kind, proto = theirs.family, theirs.type, theirs.proto
-        self._sock = socket.socket(family, kind, proto, fileno=theirs.detach())
-        self._sock.setblocking(False)  # noqa: FBT003 # as the library has it
+        self._sock = take_over(stream.socket)
         self._fd = self._sock.fileno()
         self._context = context
         self._owner = owner
@@ -109,7 +104,7 @@ class TlsWire:
     async def _tell_plain(self) -> None:
         with trio.move_on_after(PLAIN_GRACE_S), suppress(OSError):
             _bare(self._tls).send(plain_refusal())
-            await self._linger()
+            await linger_at(self._sock)
 
     # Receiving.
 
@@ -202,26 +197,13 @@ class TlsWire:
             with suppress(OSError):  # of which one says that there is no answer yet
                 self._tls.unwrap()  # TLS's farewell
             if must_linger or self._ahead or self._has_unread():
-                await self._linger()
+                await linger_at(self._sock)
 
     def _has_unread(self) -> bool:
         try:
             return bool(_bare(self._tls).recv(1, socket.MSG_PEEK))
         except BlockingIOError:
             return False
-
-    async def _linger(self) -> None:
-        """As `linger` does; what comes is not even deciphered."""
-        self._tls.shutdown(socket.SHUT_WR)
-        bare, read = _bare(self._tls), 0
-        with trio.move_on_after(LINGER_S):
-            while read < LINGER_BYTES_MAX:
-                await trio.lowlevel.wait_readable(self._fd)
-                with suppress(BlockingIOError):
-                    data = bare.recv(RECORD_BYTES)
-                    if not data:
-                        return
-                    read += len(data)
 
     async def close(self) -> None:
         """Close at once; see `Wire`."""
