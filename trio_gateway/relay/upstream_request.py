@@ -64,25 +64,25 @@ class Asking:
 class UpstreamRequest:
     """One attempt; to be run once, and closed in any case."""
 
-    __slots__ = ("_asking", "_dial", "_leash", "_stream", "heard", "is_dropped", "won")
+    __slots__ = ("_asking", "_dial", "_is_dropped", "_leash", "_stream", "heard", "won")
 
     def __init__(self, asking: Asking, dial: Dial) -> None:
         self._asking = asking
         self._dial = dial
         self._leash = Leash()
         self._stream: UpstreamStream | None = None
+        self._is_dropped = False
         self.heard: Heard | None = None  # once a head has come
         self.won: Winner | None = None  # once it has an answer
-        self.is_dropped = False
 
     def drop(self) -> None:
         """Let `run` end, whatever it is at; nobody wants its answer."""
-        self.is_dropped = True
+        self._is_dropped = True
         self._leash.cut()
 
     async def run(self) -> Opened | AttemptFailed | None:
         """Run to the commit point or to a failure; None if it was dropped."""
-        if self.is_dropped:
+        if self._is_dropped:
             return None
         # A small request is sent without a wait: its client might have left by now.
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -96,7 +96,7 @@ class UpstreamRequest:
             event = AttemptFailed(self._dial.attempt, self._lateness())
         if self.won is None or isinstance(self.won.opening, ReadyAnswer):
             await self.aclose()  # nothing more is wanted of the upstream
-        return None if self.is_dropped else event
+        return None if self._is_dropped else event
 
     async def aclose(self) -> None:
         """Close what it holds. Never waits."""
