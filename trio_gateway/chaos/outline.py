@@ -15,7 +15,7 @@ from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import CommitMode, CommitPoint
 from trio_gateway.providers.base import Provider
 from trio_gateway.relay.passage import Passage
-from trio_gateway.wire.chat import EmbeddedError, NotAnAnswer, judge_answer
+from trio_gateway.wire.answers import EmbeddedError, NotAnAnswer, judge_answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,14 @@ from trio_gateway.policy.route import Account, CommitMode, CommitPoint
 from trio_gateway.providers.base import Provider
 from trio_gateway.relay.passage import Passage
 from trio_gateway.relay.port import UpstreamStream
-from trio_gateway.wire.chat import (
-    ChatRequest,
+from trio_gateway.wire.answers import (
     EmbeddedError,
     NotAnAnswer,
     WholeAnswer,
     as_events,
     judge_answer,
 )
+from trio_gateway.wire.chat import ChatRequest
 from trio_gateway.wire.encoding import Decoder, EncodingError, decoder_for
 
 # An opening is held until we commit: a role chunk, comments, one token. An upstream

@@ -8,7 +8,7 @@ and whether it broke. The tail of an unfinished event is held, and never passes.
 from collections.abc import Callable
 
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.wire.chat import AnswerReader, Meaning
+from trio_gateway.wire.answers import AnswerReader, Meaning
 from trio_gateway.wire.sse import EventParser, EventTooLong
 
 

@@ -2,11 +2,13 @@
 
 A request is read, but never written anew: the bytes of every field that we have no
 reason to change reach the upstream as they came. No text of a prompt gets into an
-error. What answers mean is said in `wire.answers`, and can be had from here as well.
+error. What answers mean is said in `wire.answers`.
 
-Nearly every request is read by a parser that is fast and strict, and its `model` found
-by looking for the name. What that parser refuses, and what has the name twice, is read
-member by member.
+Two parsers read requests. `wire.values` is fast and strict and reads nearly all; where
+`model` stands is then found by looking for the name. `wire.members` takes several times
+as long, and knows the place of everything. It reads what the fast one refuses (JSON
+that is good but rare, and all that is none, to say where), what has the name twice, and
+what a target overrides. What both read means the same.
 """
 
 import json
@@ -18,30 +20,8 @@ from json.encoder import encode_basestring_ascii
 from types import NoneType
 from typing import Final, NamedTuple
 
-from trio_gateway.wire.answers import (
-    AnswerReader,
-    EmbeddedError,
-    Meaning,
-    NotAnAnswer,
-    WholeAnswer,
-    as_events,
-    judge_answer,
-)
 from trio_gateway.wire.members import UnreadableError, scan
 from trio_gateway.wire.values import nothing_collected, values_of
-
-__all__ = [
-    "AnswerReader",
-    "ChatRequest",
-    "EmbeddedError",
-    "Meaning",
-    "NotAnAnswer",
-    "RequestError",
-    "RequestErrorKind",
-    "WholeAnswer",
-    "as_events",
-    "judge_answer",
-]
 
 # So many wrong places are named; a list of a million wrong messages is one mistake.
 _ERRORS_NAMED_MAX: Final = 10
