@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.policy.test_load import refused
 from tests.policy.test_schema import HOW_TO_WRITE, data, keys
 from tests.policy.write_reference import schema_text
 from trio_gateway.chaos.scenarios.forecast import FAULTS
@@ -42,19 +43,12 @@ BEYOND_A_SCHEMA: Final = {
 }
 
 
-def refused() -> list[tuple[str, str, str]]:
-    text = Path(__file__).with_name("refused_scenarios.txt").read_text()
-    found = []
-    for case in re.split(r"^=== ", text, flags=re.MULTILINE)[1:]:
-        name, _, rest = case.rstrip("\n").partition("\n")
-        lines = rest.split("\n")
-        content = "".join(f"{line}\n" for line in lines if line[:2] != "!!")
-        report = "\n".join(line[3:] for line in lines if line[:2] == "!!")
-        found.append((name, content.replace("...\n", NEEDED), report))
-    return found
-
-
-REFUSED: Final = refused()
+REFUSED: Final = [
+    (name, content.replace("...\n", NEEDED), report)
+    for name, content, report in refused(
+        Path(__file__).with_name("refused_scenarios.txt")
+    )
+]
 
 
 def problems_of(file: Path) -> PolicyError:

@@ -51,10 +51,10 @@ def report_on_folder(path: Path) -> list[str]:
     return [str(p).replace(f"{path}/", "") for p in caught.value.problems]
 
 
-def refused() -> list[tuple[str, str, str]]:
-    text = Path(__file__).with_name("refused.txt").read_text()
+def refused(file: Path) -> list[tuple[str, str, str]]:
+    """Each case's name, what is written there, and the report on it."""
     found = []
-    for case in re.split(r"^=== ", text, flags=re.MULTILINE)[1:]:
+    for case in re.split(r"^=== ", file.read_text(), flags=re.MULTILINE)[1:]:
         name, _, rest = case.rstrip("\n").partition("\n")
         lines = rest.split("\n")
         content = "".join(f"{line}\n" for line in lines if line[:2] != "!!")
@@ -63,7 +63,7 @@ def refused() -> list[tuple[str, str, str]]:
     return found
 
 
-REFUSED: Final = refused()
+REFUSED: Final = refused(Path(__file__).with_name("refused.txt"))
 
 
 @pytest.mark.parametrize(
