@@ -78,6 +78,35 @@ def test_gauges_are_summed_or_the_worst_as_they_mean() -> None:
     assert value(said, name) == 4.5
 
 
+# Of two processes: what each shows, and what both do.
+GAUGES = {
+    "trio_gateway_in_flight": (2.0, 3.0, 5.0),
+    "trio_gateway_open_streams": (2.0, 3.0, 5.0),
+    "trio_gateway_target_in_flight": (2.0, 3.0, 5.0),
+    "trio_gateway_target_waiting": (2.0, 3.0, 5.0),
+    "trio_gateway_shed_share": (0.2, 0.6, 0.6),
+    "trio_gateway_policy_refused": (1.0, 0.0, 1.0),
+    "trio_gateway_target_state": (0.0, 1.0, 1.0),
+    "trio_gateway_target_budget_tokens": (20.0, 4.5, 4.5),
+}
+
+
+@pytest.mark.parametrize("name", GAUGES)
+def test_each_gauge_is_summed_or_the_worst_as_it_means(name: str) -> None:
+    *each, both = GAUGES[name]
+    sums = Sums()
+    for process, one in enumerate(each):
+        lines = f'# HELP {name} x\n# TYPE {name} gauge\n{name}{{target="a"}} {one}\n'
+        sums.note(process, lines)
+    assert value(sums.text(), name) == both
+
+
+def test_of_every_gauge_it_was_decided_how_it_is_summed() -> None:
+    families = parse(text(counted(1)))
+    gauges = {name for name, family in families.items() if family.kind == "gauge"}
+    assert {name for name in gauges if not name.endswith("_created")} == GAUGES.keys()
+
+
 def test_no_counter_steps_back_when_a_process_dies_and_another_begins() -> None:
     sums = Sums()
     shown = [0.0]
