@@ -8,9 +8,10 @@ import pytest
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.policy import defaults
 from trio_gateway.policy.check import check
-from trio_gateway.policy.document import Document, read_document
+from trio_gateway.policy.document import Document
 from trio_gateway.policy.load import read_policy
 from trio_gateway.policy.model import PolicySection
+from trio_gateway.policy.reading import read_document
 from trio_gateway.policy.references import expand
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import (

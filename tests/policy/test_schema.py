@@ -12,7 +12,7 @@ import pytest
 from tests.policy.test_load import REFUSED
 from tests.policy.write_reference import schema_text, with_table
 from trio_gateway.policy import model
-from trio_gateway.policy.document import read_document
+from trio_gateway.policy.reading import read_document
 from trio_gateway.policy.reference import TABLES, key_of
 from trio_gateway.policy.reference_text import table
 from trio_gateway.policy.schema import policy_schema

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from trio_gateway.policy.check import check, check_files
 from trio_gateway.policy.complaints import unknown_keys, wrong_values
-from trio_gateway.policy.document import Document, read_document
+from trio_gateway.policy.document import Document
 from trio_gateway.policy.merge import merge
 from trio_gateway.policy.model import PolicySection
 from trio_gateway.policy.problems import PolicyError, Problem, Report, Source
+from trio_gateway.policy.reading import read_document
 from trio_gateway.policy.references import expand, read_start
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import Policy

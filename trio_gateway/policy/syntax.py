@@ -13,7 +13,7 @@ import yaml
 
 from trio_gateway.policy.problems import Problem, Spot
 
-# What `document` says where it stops composing, and what it stops at.
+# What `reading` says where it stops composing, and what it stops at.
 TOO_DEEP: Final = "nested too deeply"
 DEPTH_MAX: Final = 50  # the format is eight levels deep; `overrides` may add JSON
 

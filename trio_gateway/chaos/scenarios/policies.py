@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from trio_gateway.policy.document import Document, KeyPath, read_document
+from trio_gateway.policy.document import Document, KeyPath
 from trio_gateway.policy.load import policy_from, read_sources
 from trio_gateway.policy.merge import merge
 from trio_gateway.policy.problems import PolicyError, Problem
+from trio_gateway.policy.reading import read_document
 from trio_gateway.policy.references import Placeholders
 from trio_gateway.policy.route import Policy
 
