@@ -85,8 +85,8 @@ GAUGES = {
     "trio_gateway_target_in_flight": (2.0, 3.0, 5.0),
     "trio_gateway_target_waiting": (2.0, 3.0, 5.0),
     "trio_gateway_shed_share": (0.2, 0.6, 0.6),
-    "trio_gateway_policy_refused": (1.0, 0.0, 1.0),
-    "trio_gateway_target_state": (0.0, 1.0, 1.0),
+    "trio_gateway_policy_refused": (1.0, 1.0, 1.0),
+    "trio_gateway_target_state": (1.0, 1.0, 1.0),
     "trio_gateway_target_budget_tokens": (20.0, 4.5, 4.5),
 }
 
