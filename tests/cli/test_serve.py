@@ -102,7 +102,7 @@ def test_a_port_in_use_is_a_clear_error(
         with running(command, tmp_path / "log") as gateway:
             assert gateway.wait() == 2
     assert gateway.said() == (
-        f"error: cannot listen on {address}: Address already in use; "
+        f"error: {option}: cannot listen on {address}: Address already in use; "
         "choose another port, or 0 for a free one\n"
     )
 
@@ -131,12 +131,15 @@ def test_a_demo_with_workers_is_told_to_a_person(tmp_path: Path) -> None:
     assert "Traceback" not in gateway.said()
 
 
-def test_an_address_without_a_port_is_a_clear_error(tmp_path: Path) -> None:
-    command = (*COMMAND, *DEMO, *ANYWHERE, "--bind", "localhost")
-    with running(command, tmp_path / "log") as gateway:
-        assert gateway.wait() == 2
-    assert "write HOST:PORT" in gateway.said()
-    assert "Traceback" not in gateway.said()
+@pytest.mark.parametrize("option", ["--bind", "--admin"])
+def test_what_is_no_address_is_told_with_its_option(option: str) -> None:
+    said = refused(*DEMO, *ANYWHERE, option, "localhost", env={ADMIN_KEY: None})
+    assert f"{option}: 'localhost' is not an address: write HOST:PORT" in said
+
+
+def test_clients_and_operators_cannot_have_one_address() -> None:
+    said = refused(*DEMO, "--bind", "127.0.0.1:9090", "--admin", "127.0.0.1:9090")
+    assert "--bind and --admin are both 127.0.0.1:9090" in said
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from trio_gateway.cli.operators import admin_key
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.source import PolicySource
 from trio_gateway.policy.problems import PolicyError
-from trio_gateway.serving.process import BindError
+from trio_gateway.serving.process import BindError, place_of
 from trio_gateway.serving.server import ServerKind
 from trio_gateway.serving.tls import TlsError, TlsFiles
 from trio_gateway.serving.workers.supervisor import NeverReadyError
@@ -112,6 +112,7 @@ def serve(
       trio-gateway serve --policy my.yaml --workers 4
       trio-gateway serve --policy my.yaml --tls-cert chain.pem --tls-key key.pem
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
+    _check_addresses(bind, admin)
     options = Options(
         policy=policy,
         bind=bind,
@@ -128,6 +129,21 @@ def serve(
     except KeyboardInterrupt:  # before the signal receiver stood
         code = 1
     raise SystemExit(code)
+
+
+def _check_addresses(bind: str, admin: str) -> None:
+    """See that both can be addresses, and each its own, before either is opened."""
+    operators = {} if admin == "off" else {"--admin": admin}
+    for option, address in {"--bind": bind, **operators}.items():
+        try:
+            place_of(address)
+        except BindError as error:
+            raise click.UsageError(f"{option}: {error}") from error
+    if bind == admin and place_of(bind)[1]:
+        raise click.UsageError(
+            f"--bind and --admin are both {bind}: give operators another port, or "
+            "write --admin off"
+        )
 
 
 def _tls_files(cert: Path | None, key: Path | None) -> TlsFiles | None:
@@ -151,7 +167,11 @@ async def _serve(options: Options) -> int:
         except PolicyError as error:
             say_refusal(error)
             code = 2
-        except (BindError, TlsError) as error:
+        except BindError as error:
+            option = "--admin" if error.bind == options.admin else "--bind"
+            click.echo(f"error: {option}: {error}", err=True)
+            code = 2
+        except TlsError as error:
             click.echo(f"error: {error}", err=True)
             code = 2
         except NeverReadyError as error:

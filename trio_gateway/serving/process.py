@@ -34,7 +34,14 @@ Addresses = tuple[tuple[str, ...], ...]
 
 
 class BindError(Exception):
-    """An address cannot be listened on; the text is a sentence for the operator."""
+    """An address cannot be listened on; the text is a sentence for the operator.
+
+    `bind` is the address as it was given.
+    """
+
+    def __init__(self, bind: str, why: str) -> None:
+        super().__init__(why)
+        self.bind = bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,17 +295,29 @@ async def listen(bind: str) -> list[Listener]:
     Raises:
         BindError: If the address is not one, or cannot be had.
     """
-    host, _, port = bind.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise BindError(f"{bind!r} is not an address: write HOST:PORT, like 0.0.0.0:80")
+    host, port = place_of(bind)
     try:
-        opened = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
+        opened = await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
         reason = error.strerror or str(error)
         is_taken = error.errno == errno.EADDRINUSE
         hint = "; choose another port, or 0 for a free one" if is_taken else ""
-        raise BindError(f"cannot listen on {bind}: {reason}{hint}") from error
+        why = f"cannot listen on {bind}: {reason}{hint}"
+        raise BindError(bind, why) from error
     return list(opened)
+
+
+def place_of(bind: str) -> tuple[str, int]:
+    """The host, without brackets, and the port of an address.
+
+    Raises:
+        BindError: If it is not one.
+    """
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        why = f"{bind!r} is not an address: write HOST:PORT, like 0.0.0.0:80"
+        raise BindError(bind, why)
+    return host.strip("[]"), int(port)
 
 
 async def _close(places: Sequence[_Place]) -> None:
