@@ -41,6 +41,24 @@ async def shown(house: House, path: str, query: bytes = b"") -> Any:
     return visitor.json
 
 
+async def test_a_page_has_lines_and_the_list_of_exchanges_one_for_each() -> None:
+    house = house_of(a=[a_body(), a_body()])
+    await house.chat()
+    await house.chat()
+
+    page = (await get(house, "/admin/exchanges")).received.splitlines()
+    assert [line[:11] for line in page] == [
+        b"{",
+        b'  "exchange',
+        b'    {"at": ',
+        b'    {"at": ',
+        b"  ]",
+        b"}",
+    ]
+    for path in ("/admin/targets/a/m", "/admin/policy", "/admin/explain/chat"):
+        assert (await get(house, path)).received.count(b"\n") > 5, path
+
+
 async def test_the_policy_that_holds_is_shown_with_what_was_refused() -> None:
     house = a_house()
     refusal = Refusal(WALL, ("policy.yaml:1:1: is empty. Write something.",))

@@ -19,10 +19,10 @@ from trio_gateway.telemetry.recent import EXCHANGES_MAX
 from trio_gateway.web import answers, merged
 from trio_gateway.web.answers import RefusedError
 from trio_gateway.web.app import guard, plain_app
-from trio_gateway.web.catalog import json_response
 from trio_gateway.web.gateway import PolicyNews
 from trio_gateway.web.ids import Ids
 from trio_gateway.web.operators import policy_page
+from trio_gateway.web.page import page_response
 from trio_gateway.web.targets import Action, action_of, body, found
 
 
@@ -98,30 +98,32 @@ def create_crew_app(
 
     @app.get("/admin/targets")
     async def targets() -> Response:
-        return json_response(merged.targets(await _ask(crew, "/admin/targets")))
+        return page_response(
+            merged.targets(await _ask(crew, "/admin/targets")), depth=3
+        )
 
     @app.get("/admin/targets/<path:target_id>")
     async def target(target_id: str) -> Response:
-        return json_response(await _target(crew, found(crew.policy, target_id)))
+        return await _target(crew, found(crew.policy, target_id))
 
     @app.post("/admin/targets/<path:target_id>")
     async def act(target_id: str) -> Response:
         target = found(crew.policy, target_id)
         crew.act(target, action_of(await body()))
-        return json_response(await _target(crew, target))
+        return await _target(crew, target)
 
     @app.get("/admin/policy")
     async def policy() -> Response:
         good = _good(await crew.ask("/admin/policy", b""))
         said = [(index, json.loads(body)) for index, body in good]
         page = policy_page(crew.policy, crew.news)
-        return json_response(merged.policy(page, said))
+        return page_response(merged.policy(page, said), depth=2)
 
     @app.get("/admin/exchanges")
     async def exchanges() -> Response:
         said = await _ask(crew, "/admin/exchanges", request.query_string)
         most = int(request.args.get("limit", EXCHANGES_MAX))  # they found it good
-        return json_response(merged.exchanges(said, most))
+        return page_response(merged.exchanges(said, most), depth=2)
 
     @app.get("/admin/explain/<path:model>")
     async def explanation(model: str) -> Response:
@@ -129,7 +131,7 @@ def create_crew_app(
         if request.args.get("format") == "text":
             texts = merged.explanation_text(await _ask_plain(crew, path, query))
             return Response(texts, mimetype="text/plain")
-        return json_response(merged.explanation(await _ask(crew, path, query)))
+        return page_response(merged.explanation(await _ask(crew, path, query)), depth=3)
 
     return app
 
@@ -148,8 +150,9 @@ def _readiness(crew: Crew) -> Mapping[str, object]:
     return {"status": "ready", "workers": workers}
 
 
-async def _target(crew: Crew, target: Target) -> dict[str, object]:
-    return merged.target(await _ask(crew, f"/admin/targets/{target.id}"))
+async def _target(crew: Crew, target: Target) -> Response:
+    said = await _ask(crew, f"/admin/targets/{target.id}")
+    return page_response(merged.target(said), depth=2)
 
 
 async def _ask(crew: Crew, path: str, query: bytes = b"") -> merged.Said:

@@ -19,8 +19,9 @@ from trio_gateway.telemetry.log import exchange_fields, iso
 from trio_gateway.telemetry.recent import EXCHANGES_MAX
 from trio_gateway.web import answers
 from trio_gateway.web.answers import RefusedError
-from trio_gateway.web.catalog import json_response, query_number
+from trio_gateway.web.catalog import query_number
 from trio_gateway.web.gateway import Gateway, PolicyNews, Refusal
+from trio_gateway.web.page import page_response
 
 _FILTERS = ("model", "outcome", "limit")
 _FORMS = ("json", "text")
@@ -32,13 +33,14 @@ def operators_pages(gateway: Gateway) -> Blueprint:
 
     @views.get("/admin/policy")
     async def policy() -> Response:
-        return json_response(policy_page(gateway.policy, gateway.news))
+        return page_response(policy_page(gateway.policy, gateway.news), depth=2)
 
     @views.get("/admin/exchanges")
     async def exchanges() -> Response:
         most = query_number("limit", default=EXCHANGES_MAX, most=EXCHANGES_MAX)
         records = gateway.recent.newest(most, where=_wanted())
-        return json_response({"exchanges": list(map(exchange_fields, records))})
+        page = {"exchanges": list(map(exchange_fields, records))}
+        return page_response(page, depth=2)
 
     @views.get("/admin/explain/<path:model>")
     async def explanation(model: str) -> Response:
@@ -53,7 +55,7 @@ def operators_pages(gateway: Gateway) -> Blueprint:
         told = explain(route, gateway.relay.fleet, trio.current_time())
         if form == "text":
             return Response(as_text(told) + "\n", mimetype="text/plain")
-        return json_response(as_json(told))
+        return page_response(as_json(told), depth=3)
 
     return views
 

@@ -27,8 +27,8 @@ from trio_gateway.policy.route import Policy, Target
 from trio_gateway.telemetry.log import event_line, iso
 from trio_gateway.web import answers
 from trio_gateway.web.answers import RefusedError
-from trio_gateway.web.catalog import json_response
 from trio_gateway.web.gateway import Gateway
+from trio_gateway.web.page import page_response
 from trio_gateway.wire.headers import header
 
 # An action is a few bytes; an operator's tool sends them at once.
@@ -54,11 +54,12 @@ def operators_targets(gateway: Gateway) -> Blueprint:
     @views.get("/admin/targets")
     async def every() -> Response:
         view, dates = gateway.view(), Dates.now(gateway)
-        return json_response(
+        return page_response(
             {
                 "targets": [dates.of_target(target) for target in view.targets],
                 "models": [_route(route) for route in view.routes],
-            }
+            },
+            depth=3,
         )
 
     @views.get("/admin/targets/<path:target_id>")
@@ -143,7 +144,7 @@ def _shown(gateway: Gateway, target: Target) -> Response:
     now = trio.current_time()
     view = describe_target(gateway.relay.fleet, routes, target.id, now)
     assert view is not None, "it was found in these routes"
-    return json_response(Dates.now(gateway).of_target(view))
+    return page_response(Dates.now(gateway).of_target(view), depth=2)
 
 
 @dataclass(frozen=True, slots=True)
