@@ -33,5 +33,8 @@ def announce(house: House, addresses: Addresses, policy: Policy) -> None:
     parts = [f"listening on {clients}"]
     parts += [f"admin on {admin}"] if admin else []
     parts += [f"{options.workers} workers"] if options.workers > 1 else []
-    for line in [", ".join(parts), *(explain(clients) if options.is_demo else ())]:
+    lines = [", ".join(parts)]
+    if options.is_demo:
+        lines += explain(clients, policy, wall_now=time.time())
+    for line in lines:
         house.write(line)

@@ -1,14 +1,18 @@
 """The demo: two simulated providers on loopback, and how to watch them fail over."""
 
+import json
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 import trio
 
+from trio_gateway.access.keys import Keyring, may_use
 from trio_gateway.chaos.answers import Pace
 from trio_gateway.chaos.presets import PRESETS
 from trio_gateway.chaos.server import serve_provider
+from trio_gateway.policy.route import Policy
 
 # It opens nothing but this demo, on loopback.
 DEMO_KEY: Final = "demo"
@@ -31,19 +35,28 @@ async def start_providers(nursery: trio.Nursery) -> Mapping[str, str]:
     }
 
 
-def explain(clients: str) -> list[str]:
-    """Say how to try it."""
-    body = (
-        '{"model": "demo-chat", "messages": '
-        '[{"role": "user", "content": "Where is my refund?"}]}'
+def explain(clients: str, policy: Policy, *, wall_now: float) -> list[str]:
+    """Say how to try it, whichever policy it is that is served."""
+    demo = Keyring(policy.access_keys).find(f"Bearer {DEMO_KEY}", wall_now=wall_now)
+    usable = [
+        slug for slug in policy.routes if demo is not None and may_use(demo, slug)
+    ]
+    bearer, whose = f"'authorization: Bearer {DEMO_KEY}'", "a few times:"
+    if not usable:
+        bearer, whose = '"authorization: Bearer $KEY"', "with one of the policy's keys:"
+    body = json.dumps(
+        {
+            "model": next(iter(usable or policy.routes)),
+            "messages": [{"role": "user", "content": "Where is my refund?"}],
+        }
     )
     curl = (
-        f"curl {clients}/v1/chat/completions -H 'authorization: Bearer {DEMO_KEY}' "
-        f"-H 'content-type: application/json' -d '{body}'"
+        f"curl {clients}/v1/chat/completions -H {bearer} "
+        f"-H 'content-type: application/json' -d {shlex.quote(body)}"
     )
     return [
         "two simulated providers run: 'flaky' fails half of its requests, 'steady'",
-        "does not. Paste this into another terminal, a few times:",
+        f"does not. Paste this into another terminal, {whose}",
         "",
         curl,
         "",
