@@ -137,6 +137,31 @@ class When:
                 place = bisect_right(self._begins, since_s) - 1
                 return place >= 0 and since_s < self._ends[place]
 
+    def next_begin(self, after_s: float) -> float:
+        """The next instant after this one at which it begins; inf: there is none."""
+        match self.rhythm:
+            case None:
+                at_s = self.from_s if after_s < self.from_s else inf
+            case Flaps(on_s, off_s):
+                at_s = next_lap(self.from_s, on_s + off_s, after_s)
+            case _:
+                place = bisect_right(self._begins, after_s - self.from_s)
+                # By rounding, the first of them may be the one that was.
+                next_two = (
+                    self.from_s + begin_s for begin_s in self._begins[place : place + 2]
+                )
+                at_s = next((at_s for at_s in next_two if at_s > after_s), inf)
+        return at_s if at_s < self.until_s else inf
+
+
+def next_lap(from_s: float, lap_s: float, after_s: float) -> float:
+    """The next instant after this one at which a lap begins, `from_s` on."""
+    if after_s < from_s:
+        return from_s
+    laps = (after_s - from_s) // lap_s + 1.0
+    at_s = from_s + laps * lap_s
+    return at_s if at_s > after_s else at_s + lap_s  # by rounding
+
 
 ALWAYS: Final = When()
 

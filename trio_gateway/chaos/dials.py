@@ -2,7 +2,7 @@
 
 The target's supply says what the attempt gets, its line when; the attempt's own limits
 say how long it may take. What comes of it is noted in the agenda, and told to whoever
-has dialled: that it opened, or that it failed.
+has dialled: that it opened, that it failed, or that its answer ends otherwise.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +13,12 @@ from typing import Final
 from trio_gateway.chaos.agenda import Agenda
 from trio_gateway.chaos.crowd import Question
 from trio_gateway.chaos.line import Place
+from trio_gateway.chaos.onsets import onset_of, striking
 from trio_gateway.chaos.outline import Answers, Fails, Hangs, Outline
+from trio_gateway.chaos.script import UnderWay
 from trio_gateway.chaos.supply import DrawnSupply, Supply, opens_at_token
 from trio_gateway.chaos.tally import Tally, TargetTally
-from trio_gateway.chaos.world import SimulatedTarget, World
+from trio_gateway.chaos.world import SimulatedTarget, Spell, World
 from trio_gateway.failover.commands import Dial
 from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.failures import Failure, FailureClass
@@ -25,6 +27,8 @@ from trio_gateway.policy.route import Route, Target
 
 _NO_CAPACITY: Final = Fails(Failure(FailureClass.OVERLOADED, "no capacity", 503), 0.02)
 _NOT_CONNECTED: Final = Failure(FailureClass.CONNECT, "not connected in time")
+_RESET: Final = "connection reset"
+_IDLE: Final = "idle"
 
 
 class Course:
@@ -64,6 +68,7 @@ class Job:
         "ends_at",
         "is_open",
         "is_over",
+        "is_silent",
         "number",
         "place",
         "provider",
@@ -76,6 +81,7 @@ class Job:
         self.provider = provider
         self.is_open = False
         self.is_over = False
+        self.is_silent = False  # nothing of it comes any more
         self.ends_at = inf
         self.ending: Failure | None = None
         self.place: Place | None = None
@@ -84,12 +90,19 @@ class Job:
 class Provider:
     """One target as the simulator has it."""
 
-    __slots__ = ("supply", "tally", "target")
+    __slots__ = ("onsets", "supply", "tally", "target")
 
-    def __init__(self, target: Target, supply: Supply, tally: TargetTally) -> None:
+    def __init__(
+        self,
+        target: Target,
+        supply: Supply,
+        tally: TargetTally,
+        onsets: tuple[Spell, ...],
+    ) -> None:
         self.target = target
         self.supply = supply
         self.tally = tally
+        self.onsets = onsets  # those that strike what is under way
 
 
 class Dials:
@@ -103,6 +116,7 @@ class Dials:
         supplies: in place of what the world says of a target, by its id.
         on_opened: is told of each that opens, unless it has ended before.
         on_failed: is told of each that fails, likewise.
+        on_broken: is told of each open one that ends otherwise than was noted.
     """
 
     def __init__(
@@ -115,6 +129,7 @@ class Dials:
         supplies: Mapping[str, Supply],
         on_opened: Callable[[Job], None],
         on_failed: Callable[[Job, Failure], None],
+        on_broken: Callable[[Job], None],
     ) -> None:
         self._world = world
         self._agenda = agenda
@@ -123,6 +138,7 @@ class Dials:
         self._supplies = supplies
         self._on_opened = on_opened
         self._on_failed = on_failed
+        self._on_broken = on_broken
         self._providers: dict[str, Provider] = {}
         for route in world.routes:
             for target in (*route.targets, *route.context_chain):
@@ -136,13 +152,16 @@ class Dials:
         # The dice are named as a target could: it sees its own requests only.
         turn = sum(other.provider is provider for other in course.jobs) + 1
         course.jobs.append(job)
+        name = f"{course.ticket}/{dial.target.id}/{turn}"
         outline = provider.supply.outline(
-            f"{course.ticket}/{dial.target.id}/{turn}",
+            name,
             tokens=course.question.tokens,
             opens_at_token=course.opens_at_token,
             now=now,
         )
         self.note_state(provider)
+        if provider.onsets:
+            self._note_onset(job, outline, name)
         line = provider.supply.line
         if line is None or not isinstance(outline, Answers):
             self._foresee(job, outline, connect_by=dial.connect_by)
@@ -206,36 +225,94 @@ class Dials:
         agenda.at(job.commit_by, self._late, job)
 
     def _opened(self, job: Job) -> None:
-        if not job.is_over:
+        if not job.is_over and not job.is_silent:
             job.is_open = True
             self._on_opened(job)
             self.note_state(job.provider)
 
     def _failed(self, job: Job, failure: Failure) -> None:
-        if not job.is_over:
-            self.end(job)
-            job.provider.tally.failures[failure.kind] += 1
-            self._on_failed(job, failure)
-            self.note_state(job.provider)
+        if not job.is_silent:
+            self._fail(job, failure)
 
     def _late(self, job: Job) -> None:
         if job.is_open:
             return  # who stood in line has two ends in the agenda
         is_stream = job.course.question.crowd.clients.is_stream
         cause = "first token late" if is_stream else "answer late"
-        self._failed(job, Failure(FailureClass.TIMEOUT, cause))
+        self._fail(job, Failure(FailureClass.TIMEOUT, cause))
+
+    def _fail(self, job: Job, failure: Failure) -> None:
+        if not job.is_over:
+            self.end(job)
+            job.provider.tally.failures[failure.kind] += 1
+            self._on_failed(job, failure)
+            self.note_state(job.provider)
+
+    # Outages that begin while an attempt is under way
+
+    def _note_onset(self, job: Job, outline: Outline, name: str) -> None:
+        """Note the outage that will befall an attempt, if it can live to see it."""
+        now = self._agenda.now
+        until_s = job.commit_by
+        if isinstance(outline, Answers):
+            # Who stands in line opens late, and ends as much later.
+            since = now if job.provider.supply.line is None else job.commit_by
+            until_s = since + outline.ends_s
+        onset = onset_of(job.provider.onsets, name, after_s=now, until_s=until_s)
+        if onset is None:
+            return
+        is_reset = onset.under_way is UnderWay.RESET
+        befall = self._reset if is_reset else self._fall_silent
+        has_begun = self._begins_at(job, name) <= onset.at_s
+        self._agenda.at(onset.at_s, befall, job, has_begun)
+
+    def _begins_at(self, job: Job, name: str) -> float:
+        """When something of an answer is here that has not yet committed."""
+        course, now = job.course, self._agenda.now
+        if not course.question.crowd.clients.is_stream or course.opens_at_token == 1:
+            return inf
+        outline = job.provider.supply.outline(
+            name, tokens=course.question.tokens, opens_at_token=1, now=now
+        )
+        return now + outline.opens_s if isinstance(outline, Answers) else inf
+
+    def _reset(self, job: Job, has_begun: bool) -> None:  # noqa: FBT001 - by the agenda
+        if job.is_over:
+            return
+        if job.is_open:
+            self._break(job, Failure(FailureClass.INTERRUPTED, _RESET), after_s=0.0)
+        elif has_begun:
+            self._fail(job, Failure(FailureClass.BAD_ANSWER, _RESET, 200))
+        else:
+            self._fail(job, Failure(FailureClass.RESET, _RESET))
+
+    def _fall_silent(self, job: Job, has_begun: bool) -> None:  # noqa: FBT001 - likewise
+        if job.is_over:
+            return
+        job.is_silent = True
+        idle_s = job.provider.target.timeouts.idle_s
+        if job.is_open:
+            self._break(job, Failure(FailureClass.INTERRUPTED, _IDLE), after_s=idle_s)
+            return
+        self._agenda.at(job.commit_by, self._late, job)
+        if has_begun:
+            idle = Failure(FailureClass.TIMEOUT, _IDLE, 200)
+            self._agenda.at(self._agenda.now + idle_s, self._fail, job, idle)
+
+    def _break(self, job: Job, ending: Failure, *, after_s: float) -> None:
+        job.ends_at, job.ending = self._agenda.now + after_s, ending
+        self._on_broken(job)
 
     # Targets
 
     def _provider(self, target: Target) -> Provider:
         known = self._providers.get(target.id)
         if known is None:
-            supply = self._supplies.get(target.id)
-            if supply is None:
-                spec = self._world.targets.get(target.id, SimulatedTarget())
-                supply = DrawnSupply(spec)
+            spec = self._world.targets.get(target.id, SimulatedTarget())
+            supply = self._supplies.get(target.id) or DrawnSupply(spec)
             tally = self._tally.target(target.id)
-            known = self._providers[target.id] = Provider(target, supply, tally)
+            known = Provider(target, supply, tally, striking(spec.spells))
+            self._providers[target.id] = known
         return known
 
     def _fill(self, provider: Provider) -> None:

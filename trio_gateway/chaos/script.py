@@ -6,7 +6,7 @@ misbehave alike. Offsets and sizes are bytes of the body, before HTTP's framing.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +90,27 @@ class Refusal(Enum):
 
 Behaviour = Script | Refusal
 """What is done with one request."""
+
+
+class UnderWay(StrEnum):
+    """What becomes of an answer that is under way when an outage begins."""
+
+    GOES_ON = "goes_on"
+    RESET = "reset"  # its connection is reset, whether or not it has begun to come
+    SILENT = "silent"  # nothing more of it comes, and nothing closes
+
+
+@dataclass(frozen=True, slots=True)
+class Onset:
+    """The beginning of an outage, as one answer meets it."""
+
+    at_s: float  # on the clock of whoever says so
+    under_way: UnderWay
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """What is done with a request until an outage begins, if it is not over by then."""
+
+    behaviour: Behaviour
+    onset: Onset

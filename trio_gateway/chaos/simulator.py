@@ -103,6 +103,7 @@ class Simulator:
             supplies=supplies or {},
             on_opened=self._opened,
             on_failed=self._failed,
+            on_broken=self._await_end,
         )
 
     @property
@@ -239,8 +240,8 @@ class Simulator:
 
     def _answered(self, job: Job) -> None:
         """The winner's answer has ended, well or not."""
-        if job.is_over:
-            return
+        if job.is_over or self.now < job.ends_at:
+            return  # or it fell silent since, and ends later
         course, ending = job.course, job.ending
         self._dials.end(job)
         course.engine.advance(AnswerEnded(job.number, ending), self.now)
@@ -281,15 +282,18 @@ class Simulator:
 
     def _commit(self, course: Course, job: Job) -> None:
         self._open.pop(course.ticket, None)
-        total_by = course.engine.deadlines.total_by
-        if job.ends_at > total_by:
-            job.ends_at, job.ending = total_by, _DEADLINE
-        self.agenda.at(job.ends_at, self._answered, job)
+        self._await_end(job)
         self.tally.opened(
             course.route.slug,
             first_token_s=self.now - course.started_at,
             wait_s=self.now - course.question.asked_at,
         )
+
+    def _await_end(self, job: Job) -> None:
+        total_by = job.course.engine.deadlines.total_by
+        if job.ends_at > total_by:
+            job.ends_at, job.ending = total_by, _DEADLINE
+        self.agenda.at(job.ends_at, self._answered, job)
 
     def _over(self, course: Course, outcome: Outcome) -> None:
         self._in_flight -= 1

@@ -8,8 +8,9 @@ time in which one effect strikes some or all of the requests that are sent then:
     target b  |--------|------------------|== Slows 8 x ====|
     target c  |--------|##  ##  ##  ##  ##|  flaps: on and off while it lasts
 
-At most one effect strikes a request, decided when it is sent: what is under way when a
-spell begins or ends is left as it was. All times are seconds from the beginning.
+At most one effect strikes a request, decided when it is sent. What is under way when a
+spell begins goes on, unless the spell says otherwise: then each of its beginnings may
+end it. When a spell ends, nothing changes. All times are seconds from the beginning.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,9 @@ from enum import Enum
 from math import inf
 from typing import Final
 
+from trio_gateway.chaos.climate import next_lap
 from trio_gateway.chaos.outline import Fails, Hangs
+from trio_gateway.chaos.script import UnderWay
 from trio_gateway.chaos.spread import ANSWER_TOKENS, FIRST_TOKENS, Spread
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Route
@@ -54,7 +57,8 @@ Effect = Fails | Hangs | Slows | Breaks | Shrinks
 class Spell:
     """One effect, when, and on which share of the requests.
 
-    `flaps` are the seconds that it is on and off, again and again.
+    `flaps` are the seconds that it is on and off, again and again. `under_way` is what
+    becomes of the same share of what is under way, each time that it begins.
     """
 
     effect: Effect
@@ -62,6 +66,7 @@ class Spell:
     until_s: float = inf
     share: float = 1.0
     flaps: tuple[float, float] | None = None
+    under_way: UnderWay = UnderWay.GOES_ON
 
     def is_on(self, at_s: float) -> bool:
         """Whether it reigns at this instant."""
@@ -84,6 +89,13 @@ class Spell:
         lap_s = (at_s - self.from_s) % (on_s + off_s)
         next_s = on_s if lap_s < on_s else on_s + off_s
         return min(self.until_s, at_s + next_s - lap_s)
+
+    def next_begin(self, after_s: float) -> float:
+        """The next instant after this one at which it begins; inf: there is none."""
+        if self.flaps is None:
+            return self.from_s if after_s < self.from_s else inf
+        at_s = next_lap(self.from_s, sum(self.flaps), after_s)
+        return at_s if at_s < self.until_s else inf
 
 
 @dataclass(frozen=True, slots=True)
