@@ -99,7 +99,8 @@ def serve(
 
     The policy is reloaded when its files change, and on SIGHUP. One that is refused
     changes nothing: its report is logged, and the last good policy goes on. The same
-    holds for the certificate, of which open connections see nothing.
+    holds for the certificate, of which open connections see nothing. One that has
+    expired is served with a warning, but takes no valid one's place.
 
     SIGTERM and Ctrl-C drain: no new connections, open answers get the policy's
     `gateway.drain`; a second one ends at once. SIGUSR2 restarts all workers, one
