@@ -879,26 +879,46 @@ def test_good_answers_heal_a_degraded_target() -> None:
 # Plain
 
 
+def is_plain(breaker: Breaker, now: float) -> bool:
+    return now < breaker.plain_until
+
+
 def test_a_target_is_plain_while_it_is_closed_and_skips_nothing() -> None:
     breaker = a_breaker()
-    assert breaker.is_plain
+    assert is_plain(breaker, 1e9)
     play(breaker, "..xx")
-    assert breaker.is_plain
+    assert is_plain(breaker, 1e9)
     play(breaker, ".x")
-    assert not breaker.is_plain
+    assert not is_plain(breaker, 0.0)
 
     good(breaker, 61.0)
-    assert breaker.is_plain
+    assert is_plain(breaker, 1e9)
+
+
+def test_a_busy_target_that_fails_little_is_plain_until_good_ones_are_forgotten() -> (
+    None
+):
+    breaker = a_breaker(BY_RUN)
+    play(breaker, "." * 30)
+    play(breaker, "x.x.x.", 6.0)
+    assert is_plain(breaker, 11.9)
+    assert not is_plain(breaker, 12.0)
+
+    assert breaker.skip_share(12.0) == 0.0
+    assert is_plain(breaker, 17.9)
+    # Now the thirty are forgotten, and half of what is left has failed.
+    assert breaker.skip_share(60.0) > 0.3
+    assert not is_plain(breaker, 60.0)
 
 
 def test_an_opened_target_is_plain_as_soon_as_it_is_closed() -> None:
     breaker, now = a_ramping()
-    assert not breaker.is_plain
+    assert not is_plain(breaker, now)
     breaker.state(now + RAMP_S - 1.0)
-    assert not breaker.is_plain
+    assert not is_plain(breaker, now + RAMP_S - 1.0)
 
     breaker.state(now + RAMP_S)
-    assert breaker.is_plain
+    assert is_plain(breaker, now + RAMP_S)
 
 
 # What an operator sees

@@ -218,7 +218,8 @@ class Histories(RuleBasedStateMachine):
         assert breaker.is_probe_free(self.now) == (
             state is PROBE and not self.live_probes
         )
-        assert breaker.is_plain == (state is CLOSED and model.is_well(self.now))
+        is_plain = state is CLOSED and model.skip_share(self.now) == 0.0
+        assert (self.now < breaker.plain_until) == is_plain
         assert state is self.seen or (self.seen, state) in LEGAL
         self.seen = state
 

@@ -135,9 +135,9 @@ class Breaker:
         "_trips",
         "_trips_max",
         "cause",
-        "is_plain",
         "open_until",
         "opened_at",
+        "plain_until",
         "since",
     )
 
@@ -163,11 +163,12 @@ class Breaker:
         self._probe: Sent | None = None
         self._successes = 0
         self._slow_probes = 0
-        self.is_plain = True
-        """Whether it is closed and skips nothing.
+        self.plain_until = inf
+        """Until when it is closed and skips nothing, if no news come.
 
-        Then time alone changes nothing that anybody asks for. It is asked far more
-        often than it changes, so it is kept and not computed.
+        Then nothing need be asked of it. It is looked at far more often than it
+        changes, so it is kept and not computed; a busy target that is well is plain
+        from one bucket of its window to the next.
         """
 
     # Questions
@@ -185,7 +186,7 @@ class Breaker:
 
     def share(self, now: float) -> float:
         """The fraction of first attempts that this target should get now."""
-        if self.is_plain:
+        if now < self.plain_until:
             return 1.0
         match self.state(now):
             case BreakerState.CLOSED:
@@ -321,9 +322,15 @@ class Breaker:
         self._note_whether_plain()
 
     def _note_whether_plain(self) -> None:
-        minute = self._minute
-        is_good = minute.requests - minute.good < EVIDENCE_MIN
-        self.is_plain = is_good and self._state is _CLOSED
+        n, good = self._minute.requests, self._minute.good
+        if good < 0.0:
+            good = 0.0  # as in `skip_share`
+        self.plain_until = -inf
+        if self._state is _CLOSED:
+            if n - good < EVIDENCE_MIN:
+                self.plain_until = inf  # time only takes failures away
+            elif n <= SKIP_FACTOR * good:
+                self.plain_until = self._minute.next_at  # then, good ones as well
 
     def _count_failure(self, now: float, sent: Sent, cause: str, weight: float) -> None:
         """Count what its slowness and its commit have not said yet, or said wrongly."""
@@ -354,7 +361,7 @@ class Breaker:
     def _open(self, now: float, cause: str) -> None:
         self._trips = min(self.trips(now) + 1, self._trips_max)
         self._state = BreakerState.OPEN
-        self.is_plain = False
+        self.plain_until = -inf
         self.since = self.opened_at = now
         self.open_until = now + time_open_s(self._rules, self._trips, self._random)
         self.cause = cause

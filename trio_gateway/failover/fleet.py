@@ -273,7 +273,7 @@ class Fleet:
         health = self.health(target, now)
         breaker = health.breaker
         is_panic = False
-        if breaker.is_plain:
+        if now < breaker.plain_until:
             sent = breaker.sent()
         elif breaker.is_probe_free(now):
             sent = breaker.take_probe(now)
@@ -332,7 +332,7 @@ class Fleet:
     def is_last_resort(self, target: Target, now: float) -> bool:
         """Whether a target is known not to work, and may only be tried in despair."""
         breaker = self.health(target, now).breaker
-        return not breaker.is_plain and breaker.is_last_resort(now)
+        return now >= breaker.plain_until and breaker.is_last_resort(now)
 
     def _notice_opening(self, health: Health, before: float, now: float) -> None:
         """Call everyone who waits at a target that has just opened."""

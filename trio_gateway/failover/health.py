@@ -184,7 +184,7 @@ class Health:
         A cheap `is_well`: almost always true, and then there is nothing else to ask.
         """
         return (
-            self.breaker.is_plain
+            now < self.breaker.plain_until
             and self.disablement is None
             and self.account.disablement is None
             and now >= self.cooldown.until
@@ -248,7 +248,7 @@ class Health:
         lease.is_open = True
         self.waiting.discard(lease)
         self.late_in_a_row = 0
-        if self.breaker.is_plain:
+        if now < self.breaker.plain_until:
             self.breaker.committed(now, lease.sent)
         else:
             before = self.breaker.state(now)
@@ -316,7 +316,7 @@ class Health:
 
     def _learn(self, speed: Speed, now: float) -> Quantiles:
         quantiles = speed.quantiles
-        quantiles.is_frozen = not self.breaker.is_plain and (
+        quantiles.is_frozen = now >= self.breaker.plain_until and (
             self.breaker.state(now) is not BreakerState.CLOSED
             or self.breaker.skip_share(now) > _FREEZE_FROM
         )

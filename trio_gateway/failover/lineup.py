@@ -83,7 +83,7 @@ def _balanced(
         now=now,
     )
     # Whoever must prove itself is asked now, or it would wait for a lucky draw.
-    if not all(health.breaker.is_plain for health in healths):
+    if not all(now < health.breaker.plain_until for health in healths):
         order.sort(key=lambda index: not healths[index].breaker.is_probe_free(now))
     return [tier[index] for index in order]
 

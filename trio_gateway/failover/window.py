@@ -20,11 +20,21 @@ class Window:
     window begins anew.
     """
 
-    __slots__ = ("_buckets", "_newest", "_width_s", "failures", "good", "requests")
+    __slots__ = (
+        "_buckets",
+        "_newest",
+        "_width_s",
+        "failures",
+        "good",
+        "next_at",
+        "requests",
+    )
 
     def __init__(self, span_s: float) -> None:
         self._width_s = span_s / BUCKETS
         self._newest = 0
+        self.next_at = self._width_s
+        """When the next bucket begins: until then, time alone drops nothing."""
         self.clear()
 
     def clear(self) -> None:
@@ -59,6 +69,7 @@ class Window:
             for begun in range(self._newest + 1, newest + 1):
                 self._drop(begun % BUCKETS)
         self._newest = newest
+        self.next_at = (newest + 1) * self._width_s
 
     def _drop(self, slot: int) -> None:
         bucket = self._buckets[slot]
