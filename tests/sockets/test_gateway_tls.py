@@ -107,6 +107,24 @@ def _ask_officially(clients: str) -> str:
         return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_who_cannot_agree_on_tls_is_counted_and_told_to_the_log(
+    workers: str, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    served, _ = await serve_tls(nursery, tmp_path, "--workers", workers)
+    client = await dial(served.port)
+    await client.send_all(b"GET / HTTP/1.1\r\n\r\n")
+    with trio.fail_after(STUCK_S):
+        assert (await client.receive_some()).startswith(b"HTTP/1.1 400 ")
+    await client.aclose()
+
+    line = await served.says("log", words="handshake_failed")
+    assert "reason=plain_http client=127.0.0.1 " in line["message"]
+    metrics = (await trio.to_thread.run_sync(httpx.get, f"{served.admin}/metrics")).text
+    counted = 'trio_gateway_tls_handshakes_failed_total{reason="plain_http"} 1.0'
+    assert counted in metrics
+
+
 async def a_tls_stream(served: Served) -> trio.SSLStream[trio.SocketStream]:
     """Ask for a stream, and wait until it flows."""
     client = trio.SSLStream(

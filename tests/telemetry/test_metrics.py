@@ -57,6 +57,13 @@ def test_an_exchange_is_counted_for_its_org_and_project(metrics: Metrics) -> Non
     assert read(metrics, "org_exchanges_total", **by, project="") == 1
 
 
+def test_a_failed_handshake_is_counted_by_its_reason(metrics: Metrics) -> None:
+    metrics.handshake_failed("timeout")
+    metrics.handshake_failed("timeout")
+
+    assert read(metrics, "tls_handshakes_failed_total", reason="timeout") == 2
+
+
 def test_a_slug_that_no_policy_has_is_no_label(metrics: Metrics) -> None:
     for n in range(50):
         metrics.observe(a_record(model=f"made-up-{n}\ud800", status=404))

@@ -39,7 +39,7 @@ class Alone:
             gateway = self.house.gateway(upstream, self.policy, news)
             drain = drain_of(gateway, options)
             reloader = self._reloader(gateway, upstream.retain, drain)
-            tls = None if self.tls is None else Tls(self.tls.certificate)
+            tls = None if self.tls is None else self.house.tls(self.tls.certificate)
             keepers: list[Keeper] = [reloader, *self._certificate_keepers(tls)]
             return await run(
                 self._sites(gateway, tls),

@@ -23,9 +23,10 @@ from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.policy.share import WHOLE, Share, divided
 from trio_gateway.relay.record import ExchangeRecord
 from trio_gateway.relay.relay import Relay
+from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.process import Drain
 from trio_gateway.serving.server import ServerKind
-from trio_gateway.serving.tls import TlsFiles
+from trio_gateway.serving.tls import Certificate, Tls, TlsFiles
 from trio_gateway.telemetry.attention import Attention
 from trio_gateway.telemetry.log import Level, event_line, exchange_line, exchange_text
 from trio_gateway.telemetry.metrics import Metrics
@@ -137,6 +138,10 @@ class House:
             recent=self.recent,
             news=news,
         )
+
+    def tls(self, certificate: Certificate) -> Tls:
+        """Make what clients' connections are secured with."""
+        return Tls(certificate, Handshakes(self.metrics.handshake_failed))
 
     def _numbered(self, line: str) -> str:
         """A line for programs says which worker it is of, if there are several."""

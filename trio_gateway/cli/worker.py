@@ -62,7 +62,7 @@ async def _serve(line: Line, order: Serve, house: House, inherited: Inherited) -
             _act(gateway, target_id, action)
         drain = drain_of(gateway, order.options)
         boss = Boss(line, shutdown, drain)
-        tls = None if order.certificate is None else Tls(order.certificate)
+        tls = None if order.certificate is None else house.tls(order.certificate)
         obey = partial(_obey, gateway, upstream, house, drain, tls)
         site = Site(
             create_app(gateway),

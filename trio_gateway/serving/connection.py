@@ -29,6 +29,7 @@ from hypercorn.typing import (
 
 from trio_gateway.serving.addresses import addresses
 from trio_gateway.serving.failure_log import FailureLog
+from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.inbox import Inbox, ReadAhead
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
@@ -76,12 +77,14 @@ class Connection(TCPServer):
         limits: Limits,
         failures: FailureLog,
         idle: "dict[Connection, None]",
+        handshakes: Handshakes | None = None,
     ) -> None:
         # Hypercorn says SSLStream and means any stream.
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
         self.stream: trio.abc.Stream = stream  # type: ignore[assignment] # as above
         self._limits = limits
         self._failures = failures
+        self._handshakes = handshakes  # there are some with TLS
         self._idle = idle  # the server's, in the order of becoming idle
         self._phase = Phase.BUSY
         self._ending: Ending | None = None
@@ -96,8 +99,8 @@ class Connection(TCPServer):
         try:
             self._phase = Phase.IDLE  # shaking hands is as good as that
             self._idle[self] = None
-            limit_s = self._limits.handshake_s
-            if await shake_hands(self.stream, limit_s, self._greeting):
+            limit_s, noted = self._limits.handshake_s, self._handshakes
+            if await shake_hands(self.stream, limit_s, self._greeting, noted):
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     self.protocol = self._speak()

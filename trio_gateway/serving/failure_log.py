@@ -24,24 +24,36 @@ class FailureLog:
     """Notes failures, at most `LINES_MAX` per `WINDOW_S`; says how many it left out."""
 
     def __init__(self) -> None:
+        self._ration = Ration()
+
+    def note(self, event: str, error: BaseException) -> None:
+        """Write one line about a failure, unless there were too many of late."""
+        dropped = self._ration.take()
+        if dropped is not None:
+            line = "%s error=%s at=%s dropped=%d"
+            logger.error(line, event, *describe(error), dropped)
+
+
+class Ration:
+    """So many lines in so long: `LINES_MAX` per `WINDOW_S`."""
+
+    def __init__(self) -> None:
         self._window_by = float("-inf")
         self._lines = 0
         self._dropped = 0
 
-    def note(self, event: str, error: BaseException) -> None:
-        """Write one line about a failure, unless there were too many of late."""
+    def take(self) -> int | None:
+        """Take one; say how many were left out since the last. None: leave it out."""
         now = trio.current_time()
         if now >= self._window_by:
             self._window_by = now + WINDOW_S
             self._lines = 0
         if self._lines >= LINES_MAX:
             self._dropped += 1
-            return
+            return None
         self._lines += 1
-        logger.error(
-            "%s error=%s at=%s dropped=%d", event, *describe(error), self._dropped
-        )
-        self._dropped = 0
+        dropped, self._dropped = self._dropped, 0
+        return dropped
 
 
 def describe(error: BaseException) -> tuple[str, str]:

@@ -47,6 +47,7 @@ class HypercornLoop:
             limits=self._limits,
             failures=self._failures,
             idle=self._idle,
+            handshakes=None if self._tls is None else self._tls.handshakes,
         )
         await connection.run()
 

@@ -21,6 +21,8 @@ from typing import Final
 
 import trio
 
+from trio_gateway.serving.addresses import addresses
+from trio_gateway.serving.handshakes import Handshakes, Reason
 from trio_gateway.serving.linger import linger
 from trio_gateway.serving.refusals import refusal
 
@@ -175,8 +177,12 @@ def _as_file(pem: bytes) -> Iterator[str]:
 class Tls:
     """What the connections of one process are secured with."""
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(
+        self, certificate: Certificate, handshakes: Handshakes | None = None
+    ) -> None:
         self._context = certificate.context()
+        self.handshakes = handshakes or Handshakes()
+        """Takes note of those that fail."""
 
     def renew(self, certificate: Certificate) -> None:
         """Use this one for new connections; those that are open go on."""
@@ -200,24 +206,32 @@ class Tls:
 
 
 async def shake_hands(
-    stream: trio.abc.Stream, limit_s: float, patience: trio.CancelScope
+    stream: trio.abc.Stream,
+    limit_s: float,
+    patience: trio.CancelScope,
+    handshakes: Handshakes | None,
 ) -> bool:
     """Agree on keys, where a stream is TLS's; say whether it can be used.
 
     One who speaks plain HTTP is told, in plain HTTP. `patience` is entered here, so
-    that others can end it.
+    that others can end it. Where there is TLS, there are handshakes to be noted.
     """
     if not isinstance(stream, trio.SSLStream):
         return True
+    assert handshakes is not None
+    client, _ = addresses(stream.transport_stream)
     patience.deadline = trio.current_time() + limit_s
     with patience:
         try:
             await stream.do_handshake()
         except trio.BrokenResourceError as broken:
-            if is_plain_http(broken.__cause__):
+            reason = handshakes.failed(broken.__cause__ or broken, client)
+            if reason is Reason.PLAIN_HTTP:
                 await _tell_plain(stream.transport_stream)
             return False
         return True
+    if trio.current_time() >= patience.deadline:
+        handshakes.failed(None, client)
     return False
 
 
@@ -228,11 +242,6 @@ async def _tell_plain(stream: trio.abc.Stream) -> None:
             await linger(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # it did not wait for it
-
-
-def is_plain_http(error: BaseException | None) -> bool:
-    """Whether a handshake failed because the client began to speak HTTP."""
-    return isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST"
 
 
 def plain_refusal() -> bytes:

@@ -136,6 +136,12 @@ class Metrics:
             registry=registry,
             buckets=LAG_BUCKETS_S,
         )
+        self._handshakes = Counts(
+            registry,
+            "trio_gateway_tls_handshakes_failed",
+            "Clients that could not agree with us on TLS, by why.",
+            ["reason"],
+        )
         self._reloads = Counts(
             registry,
             "trio_gateway_policy_reloads",
@@ -192,6 +198,10 @@ class Metrics:
         """Count a reload: "loaded", "unchanged" or "refused"."""
         self._reloads.count(outcome)
         self._refused.set(are_refused)
+
+    def handshake_failed(self, reason: str) -> None:
+        """Count a client that could not agree with us on TLS."""
+        self._handshakes.count(reason)
 
     def loop_was_late(self, lag_s: float, *, shed_share: float) -> None:
         """Count one look at the event loop, and what follows from it."""

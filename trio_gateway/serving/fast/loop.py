@@ -65,9 +65,11 @@ class FastLoop:
             if isinstance(stream, trio.SocketStream) and watch is not None:
                 if tls is None:
                     return SocketWire(stream, owner, watch, stalls)
-                return TlsWire(stream, tls.context, owner, limits, watch, stalls)
-            secured = stream if tls is None else tls.secure(stream)
-            return StreamWire(secured, owner, limits, stalls)
+                return TlsWire(stream, tls, owner, limits, watch, stalls)
+            if tls is None:
+                return StreamWire(stream, owner, limits, stalls)
+            secured = tls.secure(stream)
+            return StreamWire(secured, owner, limits, stalls, tls.handshakes)
 
         return Connection(
             Client(wire_to),

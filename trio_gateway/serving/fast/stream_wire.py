@@ -12,6 +12,7 @@ import trio
 from trio_gateway.serving.addresses import addresses
 from trio_gateway.serving.fast.sweeper import Line
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
+from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.inbox import ReadAhead
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
@@ -33,11 +34,13 @@ class StreamWire:
         owner: Owner,
         limits: Limits,
         stalls: Line[Wire],
+        handshakes: Handshakes | None = None,
     ) -> None:
         self._stream = stream
         self._owner = owner
         self._limits = limits
         self._stalls = stalls
+        self._handshakes = handshakes  # there are some with TLS
         self._ahead = ReadAhead(limits.ahead_bytes_max)
         self._sending = trio.CancelScope()
         self._greeting = trio.CancelScope()
@@ -51,8 +54,8 @@ class StreamWire:
     async def carry(self, conversation: Callable[[], Awaitable[None]]) -> None:
         """Shake hands, run a conversation, and read ahead meanwhile."""
         try:
-            limit_s = self._limits.handshake_s
-            if await shake_hands(self._stream, limit_s, self._greeting):
+            limit_s, noted = self._limits.handshake_s, self._handshakes
+            if await shake_hands(self._stream, limit_s, self._greeting, noted):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read_ahead)
                     await conversation()

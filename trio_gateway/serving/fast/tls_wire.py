@@ -24,10 +24,11 @@ from trio_gateway.serving.fast.hangup import HangupWatch
 from trio_gateway.serving.fast.socket_wire import SENDS_IN_A_ROW, take_over
 from trio_gateway.serving.fast.sweeper import Line
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
+from trio_gateway.serving.handshakes import Reason
 from trio_gateway.serving.inbox import ReadAhead
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger_at
-from trio_gateway.serving.tls import PLAIN_GRACE_S, is_plain_http, plain_refusal
+from trio_gateway.serving.tls import PLAIN_GRACE_S, Tls, plain_refusal
 
 # One record of TLS, which is what OpenSSL gives and takes at once. Headway of a large
 # send is judged by this much: with the default limit of 30 s, a client slower than
@@ -43,7 +44,7 @@ class TlsWire:
     def __init__(
         self,
         stream: trio.SocketStream,
-        context: ssl.SSLContext,
+        tls: Tls,
         owner: Owner,
         limits: Limits,
         watch: HangupWatch,
@@ -51,7 +52,8 @@ class TlsWire:
     ) -> None:
         self._sock = take_over(stream.socket)
         self._fd = self._sock.fileno()
-        self._context = context
+        self._context = tls.context
+        self._handshakes = tls.handshakes
         self._owner = owner
         self._handshake_s = limits.handshake_s
         self._watch = watch
@@ -85,8 +87,12 @@ class TlsWire:
                 )
                 return await self._agree()
             except OSError as error:
-                if is_plain_http(error):
+                reason = self._handshakes.failed(error, self.client)
+                if reason is Reason.PLAIN_HTTP:
                     await self._tell_plain()
+                return False
+        if self._greeting.deadline <= trio.current_time():
+            self._handshakes.failed(None, self.client)
         return False
 
     async def _agree(self) -> bool:
