@@ -428,6 +428,44 @@ async def test_closing_the_upstream_ends_whoever_waits(
             await is_over.wait()
 
 
+class Dialling:
+    """A network where connecting takes until it is let."""
+
+    def __init__(self, *, heeds: bool) -> None:
+        self.begun = trio.Event()
+        self.go_on = trio.Event()
+        self.heeds = heeds  # a cancellation
+        self.ours, self.theirs = trio.testing.memory_stream_pair()
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        self.begun.set()
+        with trio.CancelScope(shield=not self.heeds):
+            await self.go_on.wait()
+        return self.ours
+
+
+@pytest.mark.parametrize("heeds", [True, False], ids=["in time", "in that instant"])
+async def test_closing_the_upstream_ends_whoever_is_dialling(
+    heeds: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    network, outcomes = Dialling(heeds=heeds), []
+    upstream = PooledUpstream(connect=network.connect)
+
+    async def dial() -> None:
+        outcomes.append(await upstream.open(a_call("http://a.test/v1")))
+
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dial)
+            await network.begun.wait()
+            await upstream.aclose()
+            if not heeds:
+                network.go_on.set()
+    assert outcomes == [Failure(FailureClass.CONNECT, "closed by us")]
+    if not heeds:
+        assert await network.theirs.receive_some() == b""
+
+
 async def test_a_tls_session_is_taken_up_again(authority: Authority) -> None:
     resumed: list[bool] = []
 

@@ -63,6 +63,7 @@ POOLS_MAX: Final = 1_000
 STARTS_MAX: Final = 256
 
 CONNECT_TIMEOUT: Final = Failure(FailureClass.CONNECT, "connect timeout")
+_CLOSED: Final = Failure(FailureClass.CONNECT, "closed by us")
 _NO_CA_FILE: Final = Failure(FailureClass.CONNECT, "ca_file cannot be read")
 _INVALID: Final = Failure(FailureClass.BAD_ANSWER, "request is not valid HTTP")
 _ABANDONED: Final = Failure(FailureClass.INTERRUPTED, "read was abandoned")
@@ -138,7 +139,7 @@ class PooledUpstream:
             pool.forget_starts()
 
     async def aclose(self) -> None:
-        """Close every connection at once, also those in use."""
+        """Close every connection at once, also those in use or being made."""
         while self._pools:
             _, pool = self._pools.popitem()
             await pool.aclose()
@@ -174,7 +175,9 @@ class Pool:
         self._starts: dict[tuple[str, Letterhead], bytes] = {}
         self._idle: deque[Connection] = deque()  # the one used last stands last
         self._in_use: set[Connection] = set()
+        self._dialling: set[trio.CancelScope] = set()
         self._is_retired = False
+        self._is_closed = False
 
     def request(self, call: Call) -> bytes:
         """Write a call's request.
@@ -235,14 +238,20 @@ class Pool:
 
     async def _connect(self, connect_by: float, leash: Leash) -> Connection | Failure:
         """Dial, within a limit that covers everything until a request can be sent."""
+        scope = trio.CancelScope(deadline=connect_by)
+        leash.hold(scope.cancel)
+        self._dialling.add(scope)
         try:
-            with trio.move_on_at(connect_by) as scope:
-                leash.hold(scope.cancel)
+            with scope:
                 link = await self._dial(self._host, self._port, self._tls)
-                return Connection(link, made_at=trio.current_time())
+                if not self._is_closed:
+                    return Connection(link, made_at=trio.current_time())
+                await link.aclose()  # it was made as everything was closed
         except NOT_CONNECTED as error:
             return not_connected(error)
-        return CONNECT_TIMEOUT
+        finally:
+            self._dialling.discard(scope)
+        return _CLOSED if self._is_closed else CONNECT_TIMEOUT
 
     async def release(self, connection: Connection) -> None:
         """Take back a connection: keep it if its answer is over, else close it."""
@@ -282,6 +291,9 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close everything at once; who waits for an answer gets a failure."""
+        self._is_closed = True
+        for scope in self._dialling:
+            scope.cancel()
         await self.retire()
         for connection in list(self._in_use):
             await connection.aclose()
