@@ -1,7 +1,10 @@
 """What is due in virtual time, in its order: the simulator's heap, and its clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
+
+# What to do, and with what.
+Deed = tuple[Callable[..., None], tuple[object, ...]]
 
 _Entry = tuple[float, int, Callable[..., None], tuple[object, ...]]
 
@@ -24,10 +27,9 @@ class Agenda:
         self._count += 1
         heappush(self._heap, (when, self._count, act, args))
 
-    def do_next(self) -> bool:
-        """Do what is due next; False if there is nothing."""
-        if not self._heap:
-            return False
-        self.now, _, act, args = heappop(self._heap)
-        act(*args)
-        return True
+    def due(self) -> Iterator[Deed]:
+        """What is to be done, one deed after the other, until there is nothing."""
+        heap = self._heap
+        while heap:
+            self.now, _, act, args = heappop(heap)
+            yield act, args

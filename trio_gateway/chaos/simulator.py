@@ -118,7 +118,8 @@ class Simulator:
             self._await_next(crowd, crowd.first_at())
         self.agenda.at(0.0, self._tick)
         calls = self.fleet.calls
-        while self.agenda.do_next():
+        for act, args in self.agenda.due():
+            act(*args)
             if calls:
                 self._deliver_calls()
         assert not self._open, "every exchange ends"
@@ -136,11 +137,11 @@ class Simulator:
             self.agenda.at(when, self._arrive, crowd)
 
     def _arrive(self, crowd: Crowd) -> None:
-        now = self.now
+        now = self.agenda.now
         question = crowd.question(now)
-        patience_s = crowd.patience_s()
-        if patience_s < inf:
-            self.agenda.at(now + patience_s, self._walk_away, question)
+        if crowd.clients.patience is not None:
+            leaves_at = now + crowd.patience_s()
+            self.agenda.at(leaves_at, self._walk_away, question)
         self.tally.asked(crowd.clients.slug, now)
         self._ask(question)
         self._await_next(crowd, crowd.next_at(now))
@@ -215,7 +216,7 @@ class Simulator:
     # Events for the engine
 
     def _advance(self, course: Course, event: Event) -> None:
-        self._perform(course, course.engine.advance(event, self.now))
+        self._perform(course, course.engine.advance(event, self.agenda.now))
 
     def _deliver_calls(self) -> None:
         calls = self.fleet.calls
@@ -299,6 +300,7 @@ class Simulator:
         self._in_flight -= 1
         self._open.pop(course.ticket, None)
         course.alarm_at = inf
+        course.jobs = []  # else they and it would hold each other
         self._courses.pop(course.question, None)
         engine = course.engine
         self.tally.over(
