@@ -38,15 +38,14 @@ class Alarm:
             self.ring = None
             self._alarms.tidy()
 
-    def __lt__(self, other: "Alarm") -> bool:
-        return self.at < other.at
-
 
 class Alarms:
     """Calls back at given instants on Trio's clock."""
 
     def __init__(self) -> None:
-        self._heap: list[Alarm] = []
+        # The number keeps alarms of one instant in order, and makes tuples comparable.
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._number = 0
         self._are_off = 0  # of those in the heap
         self._nap: trio.CancelScope | None = None
 
@@ -57,11 +56,12 @@ class Alarms:
     def set(self, at: float, ring: Callable[[], None]) -> Alarm:
         """Call back at an instant, from another task; `ring` must not raise or wait."""
         alarm = Alarm(self, at, ring)
-        heappush(self._heap, alarm)
+        self._number += 1
+        heappush(self._heap, (at, self._number, alarm))
         if self._nap is None:
             self._nap = trio.CancelScope()
             trio.lowlevel.spawn_system_task(self._run)
-        elif self._heap[0] is alarm and at < self._nap.deadline:
+        elif self._heap[0][2] is alarm and at < self._nap.deadline:
             self._nap.deadline = at
         return alarm
 
@@ -69,14 +69,14 @@ class Alarms:
         """Note that one more is off; let go of all such where they are most."""
         self._are_off += 1
         if len(self._heap) > _FEW and self._are_off * 2 > len(self._heap):
-            self._heap = [alarm for alarm in self._heap if alarm.ring is not None]
+            self._heap = [entry for entry in self._heap if entry[2].ring is not None]
             heapify(self._heap)
             self._are_off = 0
 
     async def _run(self) -> None:
         try:
             while self._heap:
-                looks_at = min(self._heap[0].at, trio.current_time() + _LOOK_S)
+                looks_at = min(self._heap[0][0], trio.current_time() + _LOOK_S)
                 with trio.CancelScope(deadline=looks_at) as self._nap:
                     await trio.sleep_forever()
                 self._ring_due()
@@ -88,8 +88,8 @@ class Alarms:
 
     def _ring_due(self) -> None:
         now = trio.current_time()
-        while self._heap and self._heap[0].at <= now:
-            alarm = heappop(self._heap)
+        while self._heap and self._heap[0][0] <= now:
+            _, _, alarm = heappop(self._heap)
             ring, alarm.ring = alarm.ring, None
             if ring is None:
                 self._are_off -= 1

@@ -11,7 +11,6 @@ comes from outside, as alarms and as calls of the fleet: the engine never waits,
 decision is taken and performed at once, in the task of whoever brings the news.
 """
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
 from random import Random
@@ -134,8 +133,10 @@ class Exchange:
     @property
     def attempts(self) -> tuple[AttemptRecord, ...]:
         """What was tried so far."""
-        now = trio.current_time()
-        return tuple(
+        return self._attempts_until(trio.current_time())
+
+    def _attempts_until(self, now: float) -> tuple[AttemptRecord, ...]:
+        records = [
             attempt_record(
                 attempt,
                 self._heard_by(attempt.number),
@@ -144,7 +145,8 @@ class Exchange:
                 now=now,
             )
             for attempt in self._engine.attempts
-        )
+        ]
+        return tuple(records)
 
     def _heard_by(self, number: int) -> Heard | None:
         request = self._requests.get(number)  # none, if a bug kept it from being made
@@ -221,25 +223,20 @@ class Exchange:
 
     async def _send_whole(self, body: bytes, client: Client, clocks: Clocks) -> None:
         """Send an answer that is here in full; a client that takes none is left."""
-
-        def abandon() -> None:
-            self._has_stalled = True
-            client.abandon()
-
-        async def in_time(
-            send: Callable[[bytes], Awaitable[None]], data: bytes
-        ) -> None:
+        abandon = partial(self._abandon, client)
+        by = clocks.all_taken_by()
+        cut = pieces(body)
+        for piece in cut:
+            send = client.finish if piece is cut[-1] else client.send
             alarm = self._relay.alarms.set(clocks.taken_by(by), abandon)
             try:
-                await send(data)
+                await send(piece)
             finally:
                 alarm.off()
 
-        by = clocks.all_taken_by()
-        *before, last = pieces(body)
-        for piece in before:
-            await in_time(client.send, piece)
-        await in_time(client.finish, last)
+    def _abandon(self, client: Client) -> None:
+        self._has_stalled = True
+        client.abandon()
 
     def conclude(
         self,
@@ -257,11 +254,12 @@ class Exchange:
             detail: why, in one of our own phrases.
             shed: why it was turned away, where it was.
         """
+        now = trio.current_time()
         if self._engine.state not in (State.OVER, State.NEW):
             event: Event = ClientLeft()
             if self._has_stalled and isinstance(self._settled, Winner):
                 event = AnswerEnded(self._settled.attempt, STALLED)
-            self._engine.advance(event, trio.current_time())
+            self._engine.advance(event, now)
             self._relay.deliver_calls()
         admission = self._admission
         winner = self._engine.attempts.winner
@@ -279,12 +277,12 @@ class Exchange:
                 model=self.route.slug,
                 is_stream=self._asking.request.is_stream,
                 admitted_at=admission.admitted_at,
-                duration_s=trio.current_time() - admission.started_at,
+                duration_s=now - admission.started_at,
                 first_token_s=first_token_s,
                 outcome=outcome_of(winner, status=status),
                 status=status,
                 target=self.target,
-                attempts=self.attempts,
+                attempts=self._attempts_until(now),
                 bytes_out=bytes_out,
                 detail=detail or (failure.cause if failure else None),
                 winner=None if winner is None else winner.number,

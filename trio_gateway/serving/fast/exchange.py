@@ -95,13 +95,14 @@ class Exchange:
 
     def _scope(self) -> HTTPScope:
         head, wire = self._head, self._client.wire
+        path = head.path.decode("ascii")
         return {
             "type": "http",
             "asgi": {"spec_version": "2.1", "version": "3.0"},
             "http_version": head.version,
             "method": head.method,
             "scheme": wire.scheme,
-            "path": unquote(head.path.decode("ascii")),
+            "path": unquote(path) if "%" in path else path,
             "raw_path": head.path,
             "query_string": head.query,
             "root_path": "",
