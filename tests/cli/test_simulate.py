@@ -61,6 +61,8 @@ def test_the_verdict_comes_first_and_numbers_stand_beside_their_bounds(
     assert "availability      >= 100.00 %  100.00 %  ok\n" in result.stdout
     assert re.search(r"^invariants +all +all hold  ok$", result.stdout, re.MULTILINE)
     assert "groq/llama-3.3-70b-versatile" in result.stdout
+    assert " requests in 30.0 s of virtual time" in result.stdout
+    assert "question" not in result.stdout, "the page says requests, too"
     assert result.stderr == ""
 
 
@@ -98,7 +100,7 @@ def test_the_same_seed_is_the_same_run_in_any_process(play: Path, depth: str) ->
 
 def test_both_depths_tell_the_same_story(play: Path) -> None:
     (quick,), (whole,) = measured(play), measured(play, "--depth", "wire")
-    assert quick["totals"]["questions"] == whole["totals"]["questions"]
+    assert quick["totals"]["requests"] == whole["totals"]["requests"]
     assert whole["measured"]["availability"] == 1.0
     for key in ("first_token.p50", "first_token.p95"):
         near = pytest.approx(quick["measured"][key], rel=0.1)
@@ -139,7 +141,7 @@ def test_a_sweep_has_a_row_for_each_value(play: Path) -> None:
 
 def test_json_has_what_a_picture_needs(play: Path) -> None:
     (run,) = measured(play)
-    assert sum(run["timeline"]["offered"]) == run["totals"]["questions"]
+    assert sum(run["timeline"]["offered"]) == run["totals"]["requests"]
     (fault,) = run["faults"]
     assert (fault["what"], fault["from_s"], fault["until_s"]) == ("connect", 10.0, 20.0)
     sick, _ = run["targets"]

@@ -68,7 +68,7 @@ MEASURES: Final = (
     Measure("first_token.p95", "first token, p95", Unit.SECONDS),
     Measure("first_token.p99", "first token, p99", Unit.SECONDS),
     Measure("worst_request", "worst wait for a first token", Unit.SECONDS),
-    Measure("amplification", "attempts a question", Unit.FACTOR),
+    Measure("amplification", "attempts a request", Unit.FACTOR),
     Measure("cost_multiplier", "prompts paid an answer", Unit.FACTOR),
     Measure("cut_streams", "streams cut", Unit.COUNT),
     Measure("sick_target", "requests to a sick target", Unit.PER_S),

@@ -64,7 +64,7 @@ def _healed_at(world: World) -> float | None:
 
 
 def _recovery(world: World, result: Result) -> float | None:
-    """How long after the last spell's end a question still failed."""
+    """How long after the last spell's end a request still failed."""
     healed_at = _healed_at(world)
     if healed_at is None:
         return None

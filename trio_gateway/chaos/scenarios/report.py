@@ -59,7 +59,7 @@ def run_json(run: Run) -> Json:
         "duration_s": result.duration_s,
         "wall_s": round(run.wall_s, 3),
         "totals": {
-            "questions": total.questions,
+            "requests": total.questions,
             "answered": total.answered,
             "failed": total.failed,
             "left": total.left,

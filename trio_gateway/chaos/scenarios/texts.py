@@ -127,7 +127,7 @@ def _head(run: Run) -> str:
     rate = total.exchanges / run.wall_s if run.wall_s > 0 else 0.0
     return (
         f"{run.scenario.name}: {word}  ({run.label}, seed {run.seed}, {run.depth})\n"
-        f"{total.questions:,} questions in {seconds(run.result.duration_s)} of virtual "
+        f"{total.questions:,} requests in {seconds(run.result.duration_s)} of virtual "
         f"time, {run.wall_s:.1f} s of ours ({rate:,.0f} exchanges/s); "
         f"digest {run.result.digest}"
     )
