@@ -54,6 +54,31 @@ def test_a_quantile_is_within_five_percent(values: list[float], q: float) -> Non
     assert quantiles.quantile(q, 0.0) == pytest.approx(exact, rel=0.05)
 
 
+@given(
+    st.lists(st.floats(0.001, 900.0), min_size=50, max_size=200),
+    st.floats(0.001, 900.0),
+)
+def test_a_share_is_of_those_that_came_in_time_within_five_percent(
+    values: list[float], limit: float
+) -> None:
+    quantiles = Quantiles(0.0)
+    for value in values:
+        quantiles.observe(value, 0.0)
+
+    share = quantiles.share_within(limit, 0.0)
+    assert share is not None
+    surely, maybe = (
+        sum(value <= bound for value in values) / len(values)
+        for bound in (limit / 1.06, limit * 1.06)
+    )
+    assert surely <= share <= maybe
+
+
+def test_of_few_samples_there_is_no_share() -> None:
+    assert filled(1.0, count=49).share_within(60.0, 0.0) is None
+    assert filled(1.0).share_within(60.0, 0.0) == 1.0
+
+
 def test_named_quantiles_are_those_they_are_named_for() -> None:
     quantiles = Quantiles(0.0)
     for value_s, count in ((1.0, 940), (5.0, 40), (50.0, 20)):

@@ -101,7 +101,9 @@ def _chances(engine: ShownEngine, dial: Dial, seen: Seen, now: float) -> Iterato
     # Which of them are meant is the fleet's to say: those that need least are sure.
     needed_s = sorted(min(_FAIR_S, engine.limits(each).hard_s) for each in untried)
     kept_s = sum(needed_s[: len(later)])
-    most_s = max(left_s - kept_s, left_s / (len(later) + 1))
+    # Of a client in haste, all may go to one that can use it.
+    sharers = 1 if engine.deadlines.is_hurried else len(later) + 1
+    most_s = max(left_s - kept_s, left_s / sharers)
     over_s = dial.commit_by - now - most_s
     if over_s > EPSILON_S:
         yield (

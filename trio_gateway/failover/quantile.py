@@ -140,6 +140,17 @@ class Quantiles:
         bucket = self._least + bisect_left(self._sums, rank)
         return float(_LOWEST_S * _GROWTH ** (bucket + 0.5))
 
+    def share_within(self, limit_s: float, now: float) -> float | None:
+        """How many came within so long; None with fewer than 50 samples."""
+        if now >= self._fresh_until:
+            self._refresh(now)
+        if self._total < _SAMPLES_MIN:
+            return None
+        below = _bucket_of(limit_s) - self._least
+        if below <= 0:
+            return 0.0
+        return float(self._sums[min(below, len(self._sums)) - 1] / self._total)
+
     def p50_s(self, now: float) -> float | None:
         """The median in seconds; None with too few samples."""
         return self.quantile(0.5, now)
@@ -194,6 +205,9 @@ _HARD_FACTOR: Final = 2.0
 _RESERVE_FACTOR: Final = 1.5
 _RESERVE_MIN_S: Final = 2.0
 _RESERVE_MAX_S: Final = 10.0
+# What a policy calls late is several times what is usual: 8 s for a first token that
+# takes one.
+_LATE_FACTOR: Final = 8.0
 # A target that slows down within seconds is ill, not new: patience follows slowly,
 # doubling in about three minutes, and shrinks at once.
 _GROWTH_PER_MIN: Final = 1.25
@@ -264,6 +278,14 @@ class AdaptivePatience:
         known_s = self._quantiles.p95_s(now)
         soft_s = self.soft_s(now)
         return soft_s / 2 if known_s is None else min(known_s, soft_s)
+
+    def chance_within(self, limit_s: float, now: float) -> float | None:
+        """How likely an answer is within so long; None while nothing is known."""
+        return self._quantiles.share_within(limit_s, now)
+
+    def guess_within(self, limit_s: float) -> float:
+        """The same by the policy alone: all or nothing."""
+        return float(limit_s >= self._patience.soft_s / _LATE_FACTOR)
 
     def _refresh(self, now: float) -> None:
         policy, quantiles = self._patience, self._quantiles
