@@ -352,7 +352,7 @@ async def test_an_app_that_takes_a_large_body_gets_all_of_it(
         (b"\x16\x03\x01\x02\x00", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET /w\xc3\xa9 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", 505),
         (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\nabc", 501),
         (request("/echo", "content-length: 5", "transfer-encoding: chunked"), 400),
         (request("/echo", "content-length: 5", "content-length: 6"), 400),

@@ -23,6 +23,7 @@ from tests.serving.doors import (
     tasks_fall_to,
     tasks_living,
 )
+from tests.serving.http2.client import Client as Http2Client
 from tests.serving.toy import Receive, Send, Toy, answer, request, whole_body
 from tests.sockets.gateway import open_files
 from trio_gateway.serving.limits import Limits
@@ -128,22 +129,28 @@ LAST = "connection: close"
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_client_of_http_2_gets_http_1(
+async def test_a_client_of_http_2_gets_it_from_hypercorn_and_else_http_1(
     version: ssl.TLSVersion, kind: Kind
 ) -> None:
     async with secured(kind) as server:
         client = await server.client(version=version, alpn=("h2", "http/1.1"))
-        assert client.selected_alpn_protocol() == "http/1.1"
-        assert await body_of(client, request("/hi", LAST)) == b"hi"
+        if kind == "hypercorn":
+            assert client.selected_alpn_protocol() == "h2"
+            asking = await Http2Client(client).begin()
+            assert (await asking.get("/hi")).body == b"hi"
+            await client.aclose()
+        else:
+            assert client.selected_alpn_protocol() == "http/1.1"
+            assert await body_of(client, request("/hi", LAST)) == b"hi"
 
 
-async def test_who_wants_http_2_alone_or_nothing_said_gets_http_1_too(
-    kind: Kind,
-) -> None:
+async def test_who_wants_http_1_alone_or_nothing_said_gets_it(kind: Kind) -> None:
+    alone = () if kind == "hypercorn" else ("h2",)
     async with secured(kind) as server:
-        for alpn in (("h2",), ()):
+        for alpn in (("http/1.1",), (), alone):
             client = await server.client(alpn=alpn)
-            assert client.selected_alpn_protocol() is None
+            agreed = "http/1.1" if alpn == ("http/1.1",) else None
+            assert client.selected_alpn_protocol() == agreed
             assert await body_of(client, request("/hi", LAST)) == b"hi"
 
 
@@ -305,22 +312,27 @@ async def say_goodbye(client: Client) -> None:
     await client.transport_stream.send_all(client._outgoing.read())
 
 
+DEPARTING = {
+    "waiting": request("/wait", method="POST", body=b"{}"),
+    "streaming": request("/stream"),
+    "flooding": request("/flood"),
+    "with another request": request("/wait") + request("/hi"),
+}
+
+
 @pytest.mark.parametrize("leave", [close, half_close, abort, say_goodbye])
-@pytest.mark.parametrize(
-    "sent",
-    [
-        request("/wait", method="POST", body=b"{}"),
-        request("/stream"),
-        request("/flood"),
-        request("/wait") + request("/hi"),
-    ],
-    ids=["waiting", "streaming", "flooding", "with another request"],
-)
+@pytest.mark.parametrize("sent", DEPARTING.values(), ids=DEPARTING.keys())
 async def test_every_departure_is_seen_at_once(
     sent: bytes, leave: Leave, kind: Kind
 ) -> None:
+    await see_a_departure(kind, sent, leave)
+
+
+async def see_a_departure(
+    kind: Kind, sent: bytes, leave: Leave, alpn: tuple[str, ...] = ()
+) -> None:
     async with secured(kind) as server:
-        client = await server.client(receive_buffer=4096)
+        client = await server.client(receive_buffer=4096, alpn=alpn)
         await client.send_all(sent)
         await server.app.started.wait()
         await trio.sleep(0.02)

@@ -1,5 +1,8 @@
 """One client's connection: Hypercorn's TCP server with every wait bounded.
 
+It speaks HTTP/1.1 (`protocol`) or HTTP/2 (`http2`), which the client chooses before its
+first request: by ALPN where there is TLS, else by beginning with HTTP/2's preface.
+
 Three tasks share it. The *reader* (the connection's own task) only reads, so that it
 sees a departure at once, whatever else is going on; it alone closes the stream. The
 *pump* parses what was read and may wait for the app. The *app* runs once per request.
@@ -24,21 +27,27 @@ from hypercorn.typing import (
     ASGISendEvent,
     ConnectionState,
     Scope,
-    WorkerContext,
 )
 
 from trio_gateway.serving.addresses import addresses
+from trio_gateway.serving.context import Context
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.handshakes import Handshakes
+from trio_gateway.serving.http2.protocol import Http2
+from trio_gateway.serving.http2.stream import Line
 from trio_gateway.serving.inbox import Inbox, ReadAhead
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
 from trio_gateway.serving.protocol import StrictProtocol
-from trio_gateway.serving.tls import shake_hands
+from trio_gateway.serving.speech import Ending, Speech
+from trio_gateway.serving.tls import HTTP_2, shake_hands
 
 # Headway of a large send is judged by pieces of this size: with the default limit of
 # 30 s, a client slower than 0.5 kB/s counts as stalled.
 PIECE_BYTES: Final = 16 * 1024
+
+# What a client of HTTP/2 sends first, whatever it knows of us.
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 SendToStream = Callable[[ASGISendEvent | None], Awaitable[None]]
 
@@ -51,26 +60,17 @@ class Phase(Enum):
     BUSY = auto()  # it is being answered
 
 
-class Ending(Enum):
-    """Why the reader stopped."""
-
-    DEPARTED = auto()  # the client closed, reset, or buried us in bytes
-    IDLE = auto()  # no request came, or we are draining
-    LATE = auto()  # a head did not arrive in time
-    FINISHED = auto()  # the protocol wants the connection closed
-    BROKEN = auto()  # a send failed, stalled or was cancelled
-
-
 class Connection(TCPServer):
     """Serves one stream; `await connection.run()` returns when all of it has ended."""
 
-    protocol: StrictProtocol  # type: ignore[assignment] # never switches protocols
+    protocol: Speech  # type: ignore[assignment] # ours instead of Hypercorn's
+    context: Context
 
     def __init__(
         self,
         app: AppWrapper,
         config: Config,
-        context: WorkerContext,
+        context: Context,
         state: ConnectionState,
         stream: trio.abc.Stream,
         *,
@@ -93,6 +93,9 @@ class Connection(TCPServer):
         self._pumping = trio.CancelScope()
         self._pump_ended = trio.Event()
         self._ahead = ReadAhead(limits.ahead_bytes_max)
+        self._has_greeted = False  # there is a protocol
+        self._may_switch = False  # to HTTP/2, by its preface
+        self._idle_by = float("inf")  # which no ping prolongs
 
     async def run(self) -> None:
         """Serve the stream to its end and close it. Raises only `trio.Cancelled`."""
@@ -103,7 +106,10 @@ class Connection(TCPServer):
             if await shake_hands(self.stream, limit_s, self._greeting, noted):
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
-                    self.protocol = self._speak()
+                    self.protocol = self._agreed()
+                    await self.protocol.begin()
+                    self._has_greeted = True
+                    self._idle_by = trio.current_time() + self._limits.idle_s
                     self._await_request()
                     nursery.start_soon(self._pump)
                     await self._read()
@@ -120,21 +126,75 @@ class Connection(TCPServer):
         if self._phase is Phase.IDLE:
             self._stop(Ending.IDLE)
 
-    def _speak(self) -> StrictProtocol:
-        is_tls = isinstance(self.stream, trio.SSLStream)
-        transport = self.stream.transport_stream if is_tls else self.stream  # type: ignore[attr-defined] # of SSLStream
-        client, server = addresses(transport)
+    def part(self) -> None:
+        """Have the client ask elsewhere, after what it is asking now."""
+        if self._has_greeted:
+            self.protocol.part()
+
+    def drain(self) -> None:
+        """Begin nothing more, and close it now unless something is going on."""
+        if self._has_greeted:
+            self.protocol.drain()
+        self.close_if_idle()
+
+    # Which HTTP.
+
+    def _agreed(self) -> Speech:
+        """Speak as was agreed on in the handshake; where none was, HTTP/1.1."""
+        if isinstance(self.stream, trio.SSLStream):
+            is_http_2 = self.stream.selected_alpn_protocol() == HTTP_2
+            return self._http_2() if is_http_2 else self._http_1()
+        self._may_switch = True
+        return self._http_1()
+
+    async def _first_bytes(self) -> bytes:
+        """Take what comes first; speak HTTP/2 from now on if that is its preface."""
+        data = await self._ahead.take()
+        while self._may_switch and len(data) < len(PREFACE):
+            if not PREFACE.startswith(data):
+                break
+            data += await self._ahead.take()
+        if self._may_switch and data.startswith(PREFACE):
+            self.protocol = self._http_2()
+            await self.protocol.begin()
+        return data
+
+    def _http_1(self) -> Speech:
+        client, server = addresses(self._transport)
         return StrictProtocol(
             self.app,
             self.config,
             self.context,
             self,  # type: ignore[arg-type] # see spawn_app
             ConnectionState(self.state),
-            is_tls,
+            self._transport is not self.stream,
             client,
             server,
             self.protocol_send,
         ).restrict(self._limits)
+
+    def _http_2(self) -> Speech:
+        client, server = addresses(self._transport)
+        return Http2(
+            Line(
+                self.app,
+                self.config,
+                self.context,
+                ConnectionState(self.state),
+                self._transport is not self.stream,
+                client,
+                server,
+                self._limits,
+                self._failures,
+                self._nursery,
+            ),
+            self.protocol_send,
+        )
+
+    @property
+    def _transport(self) -> trio.abc.Stream:
+        is_tls = isinstance(self.stream, trio.SSLStream)
+        return self.stream.transport_stream if is_tls else self.stream  # type: ignore[attr-defined] # of SSLStream
 
     # The reader.
 
@@ -146,7 +206,7 @@ class Connection(TCPServer):
                     self._enter(Phase.HEAD, limit_s=self._limits.head_s)
                 self._ahead.put(data)
                 if self._ahead.is_full:
-                    if self.protocol.connection.is_past_request:
+                    if self.protocol.is_past_request:
                         break
                     await self._ahead.wait_for_room()
             self._stop(Ending.DEPARTED)
@@ -165,8 +225,7 @@ class Connection(TCPServer):
         self._pumping.cancel()
         await self._pump_ended.wait()
         await self.protocol.handle(Closed())
-        if self._ending is Ending.LATE:
-            await self.protocol.refuse(408)
+        await self.protocol.farewell(self._ending or Ending.BROKEN)
         if self._ending in {Ending.LATE, Ending.FINISHED}:
             await self._close()
         self._ending = Ending.BROKEN  # sends do nothing from here on
@@ -175,7 +234,7 @@ class Connection(TCPServer):
     async def _close(self) -> None:
         with trio.move_on_after(CLOSE_GRACE_S):
             async with self.send_lock:
-                if self._ahead or not self.protocol.connection.has_read_all:
+                if self._ahead or not self.protocol.has_read_all:
                     await linger(self.stream)
                 await self.stream.aclose()
 
@@ -183,14 +242,16 @@ class Connection(TCPServer):
 
     async def _pump(self) -> None:
         with self._pumping:
+            data = await self._first_bytes()
             while True:
-                await self.protocol.handle(RawData(await self._ahead.take()))
+                await self.protocol.handle(RawData(data))
                 if self._phase is Phase.HEAD and not self._has_part_of_head():
                     self._await_request()
+                data = await self._ahead.take()
         self._pump_ended.set()
 
     def _has_part_of_head(self) -> bool:
-        return bool(self._ahead or self.protocol.connection.trailing_data[0])
+        return bool(self._ahead) or self.protocol.has_part_of_head
 
     # The app.
 
@@ -202,6 +263,7 @@ class Connection(TCPServer):
         This is all that Hypercorn's HTTP/1 wants of its task group, so the connection
         is that group.
         """
+        assert isinstance(self.protocol, StrictProtocol)
         inbox = Inbox(self.protocol.ask_for_body)
         self._nursery.start_soon(self._run_app, app, scope, inbox, send)
         return inbox.put
@@ -232,6 +294,7 @@ class Connection(TCPServer):
             case Closed():
                 self._stop(Ending.FINISHED)
             case Updated(idle=True):
+                self._idle_by = trio.current_time() + self._limits.idle_s
                 self._await_request()
             case _:
                 self._enter(Phase.BUSY, limit_s=float("inf"))
@@ -269,7 +332,7 @@ class Connection(TCPServer):
         if self._has_part_of_head():
             self._enter(Phase.HEAD, limit_s=self._limits.head_s)
             return
-        self._enter(Phase.IDLE, limit_s=self._limits.idle_s)
+        self._enter(Phase.IDLE, limit_s=self._idle_by - trio.current_time())
         self._idle[self] = None
         if self.context.terminated.is_set():
             self._stop(Ending.IDLE)

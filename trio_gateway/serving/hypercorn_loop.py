@@ -1,13 +1,14 @@
-"""The connections of one server, served by Hypercorn's protocol, hardened."""
+"""The connections of one server in Hypercorn's frame, of either version of HTTP."""
 
 import trio
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import wrap_app
 
 from trio_gateway.serving.connection import Connection
+from trio_gateway.serving.context import Context
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.protocol import Context, hypercorn_config
+from trio_gateway.serving.protocol import hypercorn_config
 from trio_gateway.serving.tls import Tls
 
 
@@ -23,13 +24,21 @@ class HypercornLoop:
         tls: Tls | None = None,
     ) -> None:
         self._tls = tls
+        if tls is not None:
+            tls.offer_http_2()
         self._app = wrap_app(app, 0, "asgi")
         self._config = hypercorn_config(limits)
-        self._context = Context(None)
+        self._context = Context(limits.connections_max)
         self._limits = limits
         self._failures = failures
         self._state = state
+        self._all: dict[Connection, None] = {}
         self._idle: dict[Connection, None] = {}  # oldest first
+
+    @property
+    def extra_exchanges(self) -> int:
+        """How many are served beyond one for each connection."""
+        return self._context.extra_exchanges
 
     @property
     def is_draining(self) -> bool:
@@ -49,7 +58,13 @@ class HypercornLoop:
             idle=self._idle,
             handshakes=None if self._tls is None else self._tls.handshakes,
         )
-        await connection.run()
+        self._all[connection] = None
+        self._context.connections += 1
+        try:
+            await connection.run()
+        finally:
+            self._context.connections -= 1
+            del self._all[connection]
 
     def close_oldest_idle(self) -> bool:
         """Close who has been idle for longest; False if nobody is."""
@@ -62,10 +77,12 @@ class HypercornLoop:
     def part(self) -> None:
         """Close every connection with its next answer; who is idle may still ask."""
         self._context.is_parting = True
+        for connection in list(self._all):
+            connection.part()
 
     async def drain(self) -> None:
         """Close idle connections now, and every other with its current answer."""
         self._context.is_parting = True
         await self._context.terminated.set()
-        for connection in list(self._idle):
-            connection.close_if_idle()
+        for connection in list(self._all):
+            connection.drain()

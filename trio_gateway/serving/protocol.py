@@ -1,8 +1,10 @@
 """HTTP/1.1 as we accept it: Hypercorn's protocol and h11's parser, with fewer doors.
 
 `StrictParser` refuses what h11 accepts and a gateway must not (two framings at once, a
-head without bound, HTTP/2, tunnels). `StrictProtocol` has no HTTP/2 and no WebSocket to
-switch to.
+head without bound, other versions, tunnels). `StrictProtocol` switches to nothing that
+a request offers: no WebSocket, and no HTTP/2 by `Upgrade: h2c`, which was taken out of
+HTTP/2 because proxies pass it on unseen. HTTP/2 is chosen before the first request, or
+not at all (`connection`).
 """
 
 import re
@@ -15,20 +17,15 @@ from hypercorn.config import Config
 from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGISendEvent
 
+from trio_gateway.serving.context import Context
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.refusals import REFUSALS, identity, refusal_body
+from trio_gateway.serving.speech import Ending
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _LOOSE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
-
-
-class Context(WorkerContext):
-    """What the connections of one server share."""
-
-    is_parting = False  # an answer is the last one of its connection
 
 
 class StrictParser(h11.Connection):
@@ -96,7 +93,7 @@ class StrictParser(h11.Connection):
             len(name) + len(value) + len(": \r\n") for name, value in request.headers
         )
         if request.http_version not in {b"1.0", b"1.1"}:
-            # The preface of HTTP/2 looks like this.
+            # The preface of HTTP/2 looks like this, where it is not the first thing.
             raise h11.RemoteProtocolError("HTTP version", error_status_hint=505)
         if size > self._limits.head_bytes_max:
             raise h11.RemoteProtocolError("head too large", error_status_hint=431)
@@ -137,6 +134,35 @@ class StrictProtocol(H11Protocol):
         """Put the strict parser in the place of Hypercorn's; to be called first."""
         self.connection = StrictParser(limits)
         return self
+
+    @property
+    def has_part_of_head(self) -> bool:
+        """Whether some of a request has come that is no request yet."""
+        return bool(self.connection.trailing_data[0])
+
+    @property
+    def is_past_request(self) -> bool:
+        """Whether what comes now is not part of the request that is being answered."""
+        return self.connection.is_past_request
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether a request was read to its end, and nothing after it."""
+        return self.connection.has_read_all
+
+    async def begin(self) -> None:
+        """Say nothing: in HTTP/1.1, the client begins."""
+
+    def part(self) -> None:
+        """Do nothing: the next answer will announce the close."""
+
+    def drain(self) -> None:
+        """Do nothing: the next answer will announce the close."""
+
+    async def farewell(self, ending: Ending) -> None:
+        """Answer a head that did not come in time."""
+        if ending is Ending.LATE:
+            await self.refuse(408)
 
     async def ask_for_body(self) -> None:
         """Tell a client that waits for it (`Expect: 100-continue`) to send its body."""
@@ -212,5 +238,4 @@ def hypercorn_config(limits: Limits) -> Config:
     config.accesslog = None
     config.include_server_header = False
     config.include_date_header = limits.sends_date
-    config.alpn_protocols = ["http/1.1"]
     return config

@@ -16,12 +16,13 @@ from hypercorn.typing import ASGIFramework
 
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.fast.loop import FastLoop
+from trio_gateway.serving.http2.frames import TURNED_AWAY
 from trio_gateway.serving.hypercorn_loop import HypercornLoop
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import linger
 from trio_gateway.serving.protocol import hypercorn_config
 from trio_gateway.serving.refusals import refusal
-from trio_gateway.serving.tls import Tls
+from trio_gateway.serving.tls import HTTP_2, Tls
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
@@ -47,6 +48,8 @@ ServerKind = Literal["fast", "hypercorn"]
 class _Loop(Protocol):
     """What turns streams into conversations; see either implementation."""
 
+    @property
+    def extra_exchanges(self) -> int: ...
     @property
     def is_draining(self) -> bool: ...
     async def serve(self, stream: trio.abc.Stream) -> None: ...
@@ -187,7 +190,8 @@ class Server:
 
     def _admit(self, stream: trio.abc.Stream, connections: trio.Nursery) -> None:
         # A client at work is worth more than one that may never ask again.
-        if self._open < self.limits.connections_max or self._loop.close_oldest_idle():
+        taken = self._open + self._loop.extra_exchanges
+        if taken < self.limits.connections_max or self._loop.close_oldest_idle():
             connections.start_soon(self.serve_stream, stream)
         elif self._refusing < REFUSALS_MAX:
             self._refusing += 1
@@ -198,7 +202,7 @@ class Server:
     async def _refuse(self, stream: trio.abc.Stream) -> None:
         try:
             with trio.move_on_after(REFUSE_S), suppress(trio.BrokenResourceError):
-                await stream.send_all(refusal(503, *_COME_AGAIN))
+                await _turn_away(stream)
                 await linger(stream)
         finally:
             self._refusing -= 1
@@ -215,10 +219,19 @@ class Server:
             stream = self._secured(await listener.accept())
             try:
                 with suppress(trio.BrokenResourceError):
-                    await stream.send_all(refusal(503, *_COME_AGAIN))
+                    await _turn_away(stream)
             finally:
                 await trio.aclose_forcefully(stream)
         spare.take()
+
+
+async def _turn_away(stream: trio.abc.Stream) -> None:
+    """Say that there is no room, in the version of HTTP that a handshake chose."""
+    is_http_2 = False
+    if isinstance(stream, trio.SSLStream):
+        await stream.do_handshake()
+        is_http_2 = stream.selected_alpn_protocol() == HTTP_2
+    await stream.send_all(TURNED_AWAY if is_http_2 else refusal(503, *_COME_AGAIN))
 
 
 class SpareFile:

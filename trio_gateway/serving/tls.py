@@ -4,8 +4,9 @@ Files are read once, into a `Certificate`; it is that value which is checked, ha
 other processes, and put in the place of the one before. So whoever starts while the
 files are being replaced, or are wrong, still has what was last good.
 
-TLS 1.2 and later, with Python's ciphers, and of protocols HTTP/1.1 alone: neither of
-our loops speaks HTTP/2. The key's file must be readable without a passphrase.
+TLS 1.2 and later, with Python's ciphers. Of protocols it offers HTTP/1.1, and HTTP/2
+before that where the loop asks for it. The key's file must be readable without a
+passphrase.
 """
 
 import logging
@@ -44,6 +45,11 @@ _ENCRYPTED: Final = re.compile(rb"BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRY
 _MISMATCHES: Final = frozenset(
     {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
 )
+
+
+# Their names in ALPN.
+HTTP_1: Final = "http/1.1"
+HTTP_2: Final = "h2"
 
 
 class TlsError(Exception):
@@ -153,7 +159,7 @@ class Certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION  # its cost is the client's to choose
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([HTTP_1])
         with _as_file(self.chain) as chain, _as_file(self.key) as key:
             context.load_cert_chain(chain, key, password="")  # else it asks a terminal
         return context
@@ -180,14 +186,22 @@ class Tls:
     def __init__(
         self, certificate: Certificate, handshakes: Handshakes | None = None
     ) -> None:
+        self._protocols = [HTTP_1]
         self._context = certificate.context()
         self.handshakes = handshakes or Handshakes()
         """Takes note of those that fail."""
 
+    def offer_http_2(self) -> None:
+        """Let clients choose it from now on, as the better one."""
+        self._protocols = [HTTP_2, HTTP_1]
+        self._context.set_alpn_protocols(self._protocols)
+
     def renew(self, certificate: Certificate) -> None:
         """Use this one for new connections; those that are open go on."""
         try:
-            self._context = certificate.context()
+            context = certificate.context()
+            context.set_alpn_protocols(self._protocols)
+            self._context = context
         except OSError as error:  # out of files, maybe: what we have is still good
             logger.error("certificate_not_renewed error=%r", error)  # noqa: TRY400 # its text says all
 

@@ -42,6 +42,11 @@ class FastLoop:
         self._shift: _Shift | None = None
 
     @property
+    def extra_exchanges(self) -> int:
+        """How many are served beyond one for each connection: none, in HTTP/1.1."""
+        return 0
+
+    @property
     def is_draining(self) -> bool:
         """Whether connections end with the request that they are serving."""
         return self._shared.is_draining
