@@ -18,15 +18,19 @@ import trio
 import trio.testing
 from hypercorn.config import Config
 
+from tests.serving.http2.client import request as http_2_request
+from tests.serving.toy import request
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.process import Drain, Shutdown, Site, serve
 from trio_gateway.serving.server import ServerKind
 
 # The fast loop sees departures by its watch, or by reading ahead where there is none.
-Kind = Literal["fast", "fast, read ahead", "hypercorn", "stock"]
+# "HTTP/2" is Hypercorn's, hardened, asked in that version.
+Kind = Literal["fast", "fast, read ahead", "hypercorn", "HTTP/2", "stock"]
 
 OURS: Final = ("fast", "fast, read ahead", "hypercorn")
 KINDS: Final = (*OURS, "stock")
+OURS_IN_ALL_VERSIONS: Final = (*OURS, "HTTP/2")
 
 # Real seconds after which a test is stuck, not slow.
 STUCK_S = 60.0
@@ -45,7 +49,7 @@ async def visit_server(
     shutdown = Shutdown()
     if kind != "stock":
         door = await Door.open(is_plain=kind == "fast, read ahead")
-        server = get_args(ServerKind)[kind == "hypercorn"]
+        server = get_args(ServerKind)[kind in {"hypercorn", "HTTP/2"}]
         sites = [Site(app, [door], limits, server=server)]
         drain = Drain(limit_s=drain_s)
         start = partial(serve, sites, shutdown=shutdown, drain=drain)
@@ -71,9 +75,17 @@ async def visit_server(
     return deaths
 
 
-def each(name: str, *, ours: object, stock: object) -> pytest.MarkDecorator:
+def ask(kind: Kind, path: str, *, method: str = "GET", body: bytes = b"") -> bytes:
+    """The bytes of one request, in the version that a server is asked in."""
+    make = http_2_request if kind == "HTTP/2" else request
+    return make(path, method=method, body=body)
+
+
+def each(
+    name: str, *, ours: object, stock: object, kinds: tuple[str, ...] = OURS
+) -> pytest.MarkDecorator:
     """Run a test over all servers, with what is to be expected of each."""
-    expected = [(kind, ours) for kind in OURS]
+    expected = [(kind, ours) for kind in kinds]
     return pytest.mark.parametrize(("kind", name), [*expected, ("stock", stock)])
 
 

@@ -9,7 +9,9 @@ import trio
 from tests.serving.doors import (
     KINDS,
     OURS,
+    OURS_IN_ALL_VERSIONS,
     Kind,
+    ask,
     dial,
     each,
     happens,
@@ -81,6 +83,16 @@ async def test_every_departure_is_seen_at_once(
 
 
 @pytest.mark.parametrize("leave", [close, reset, half_close])
+@pytest.mark.parametrize("path", ["/wait", "/stream", "/flood"])
+async def test_every_departure_in_http_2_is_seen_at_once(
+    path: str, leave: Leave
+) -> None:
+    stalls = path == "/flood"
+    sent = ask("HTTP/2", path, method="POST", body=b"{}")
+    assert await is_departure_seen("HTTP/2", sent, leave, stalls=stalls)
+
+
+@pytest.mark.parametrize("leave", [close, reset, half_close])
 @pytest.mark.parametrize("path", ["/waits", "/streams", "/floods"])
 @pytest.mark.parametrize("kind", ["fast", "fast, read ahead"])
 async def test_an_app_that_asked_is_cancelled_by_every_departure(
@@ -111,15 +123,15 @@ async def test_the_stock_server_misses_one_behind_pipelined_bytes(
     assert not await is_departure_seen("stock", sent, leave)
 
 
-@each("is_seen", ours=True, stock=False)
+@each("is_seen", ours=True, stock=False, kinds=OURS_IN_ALL_VERSIONS)
 async def test_the_half_close_of_a_stalled_client_is_seen(
     kind: Kind, is_seen: bool
 ) -> None:
-    sent = request("/flood")
+    sent = ask(kind, "/flood")
     assert await is_departure_seen(kind, sent, half_close, stalls=True) is is_seen
 
 
-@each("fires", ours=True, stock=False)
+@each("fires", ours=True, stock=False, kinds=OURS_IN_ALL_VERSIONS)
 async def test_the_apps_deadline_fires_while_the_client_stalls(
     kind: Kind, fires: bool
 ) -> None:
@@ -129,12 +141,12 @@ async def test_the_apps_deadline_fires_while_the_client_stalls(
     async def visit(port: int) -> None:
         nonlocal has_fired
         stream = await dial(port, receive_buffer=4096)
-        await stream.send_all(request("/deadline"))
+        await stream.send_all(ask(kind, "/deadline"))
         await app.started.wait()
         has_fired = await happens(
             app.ended, within_s=AT_ONCE_S if kind != "stock" else 0.5 + NEVER_S
         )
-        if kind != "stock":
+        if kind in OURS:  # in HTTP/2, the connection goes on
             _, end = await read(stream, within_s=AT_ONCE_S)
             assert end in {"end", "reset"}
         await reset(stream)
@@ -143,7 +155,7 @@ async def test_the_apps_deadline_fires_while_the_client_stalls(
     assert has_fired is fires
 
 
-@each("is_cut", ours=True, stock=False)
+@each("is_cut", ours=True, stock=False, kinds=OURS_IN_ALL_VERSIONS)
 async def test_a_stalled_client_is_cut_at_the_stall_limit(
     kind: Kind, is_cut: bool
 ) -> None:
@@ -153,7 +165,7 @@ async def test_a_stalled_client_is_cut_at_the_stall_limit(
     async def visit(port: int) -> None:
         nonlocal was_cut
         stream = await dial(port, receive_buffer=4096)
-        await stream.send_all(request("/flood"))
+        await stream.send_all(ask(kind, "/flood"))
         await app.started.wait()
         was_cut = await happens(
             app.ended, within_s=AT_ONCE_S if kind != "stock" else NEVER_S
@@ -164,7 +176,7 @@ async def test_a_stalled_client_is_cut_at_the_stall_limit(
     assert was_cut is is_cut
 
 
-@each("is_bounded", ours=True, stock=False)
+@each("is_bounded", ours=True, stock=False, kinds=OURS_IN_ALL_VERSIONS)
 async def test_a_stalled_client_does_not_prolong_a_drain(
     kind: Kind, is_bounded: bool
 ) -> None:
@@ -175,7 +187,7 @@ async def test_a_stalled_client_does_not_prolong_a_drain(
     async def visit(port: int) -> None:
         clients.append(await dial(port, receive_buffer=4096))
         # An app that does not watch for departures: the server alone must end it.
-        await clients[0].send_all(request("/blind_flood"))
+        await clients[0].send_all(ask(kind, "/blind_flood"))
         await app.started.wait()
         await trio.sleep(0.1)
 
@@ -232,7 +244,7 @@ async def test_one_client_too_many_is_told_so(kind: Kind, status: bytes) -> None
     assert got[9:12] == status
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "HTTP/2"])
 async def test_a_drain_waits_for_a_framework_only_here(kind: Kind) -> None:
     """Stock, an app that cancels itself leaves its idle connection to the deadline."""
     end = ""
@@ -241,7 +253,7 @@ async def test_a_drain_waits_for_a_framework_only_here(kind: Kind) -> None:
     async def visit(port: int) -> None:
         nonlocal stream
         stream = await dial(port)
-        await stream.send_all(request("/framework"))
+        await stream.send_all(ask(kind, "/framework"))
         await read(stream, within_s=0.1)
 
     began_at = trio.current_time()
@@ -302,7 +314,7 @@ async def test_nothing_follows_what_was_torn(kind: Kind) -> None:
     assert end in {"end", "reset"}
 
 
-@pytest.mark.parametrize("kind", OURS)
+@pytest.mark.parametrize("kind", OURS_IN_ALL_VERSIONS)
 async def test_an_app_that_never_waits_lets_others_run_and_can_be_cancelled(
     kind: Kind,
 ) -> None:
@@ -332,8 +344,8 @@ async def test_an_app_that_never_waits_lets_others_run_and_can_be_cancelled(
 
     async def visit(port: int) -> None:
         async with await dial(port) as stream:
-            await stream.send_all(request("/"))
-            await read(stream, within_s=AT_ONCE_S)
+            await stream.send_all(ask(kind, "/"))
+            await read(stream, within_s=AT_ONCE_S if kind in OURS else 1)
 
     assert await visit_server(kind, app, visit) == set()
     assert turns >= 5
