@@ -71,7 +71,7 @@ WORKERS_MAX = 64
     type=click.Choice(get_args(ServerKind)),
     default="fast",
     show_default=True,
-    help="Our own serving loop, or Hypercorn's, hardened.",
+    help="Our own serving loop (HTTP/1.1), or Hypercorn's, hardened (HTTP/2, too).",
 )
 @click.option(
     "--log",
