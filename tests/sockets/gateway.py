@@ -19,6 +19,7 @@ import trio
 import trio.testing
 
 from tests.factories import KEY
+from tests.serving.http2.client import request as http_2_request
 from trio_gateway.access.keys import Keyring
 from trio_gateway.chaos.answers import Pace
 from trio_gateway.chaos.faults import parse_fault
@@ -37,6 +38,7 @@ from trio_gateway.relay.port import Connect
 from trio_gateway.relay.record import ExchangeRecord
 from trio_gateway.relay.relay import Relay
 from trio_gateway.serving.process import Shutdown, Site, serve
+from trio_gateway.serving.server import ServerKind
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.upstream.network import connect_tcp
 from trio_gateway.upstream.pool import PooledUpstream
@@ -99,6 +101,7 @@ async def run_gateway(
     *,
     connect: Connect | None = None,
     other_names: Mapping[str, int] | None = None,
+    server: ServerKind = "fast",
     task_status: trio.TaskStatus[OpenGateway],
 ) -> None:
     """Run providers, and a gateway in front of them, until cancelled."""
@@ -129,7 +132,7 @@ async def run_gateway(
                 new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012d}",
             )
             app = _counted(create_app(gateway), opened.chats)
-            sites = [Site(app, ["127.0.0.1:0"])]
+            sites = [Site(app, ["127.0.0.1:0"], server=server)]
             starts = partial(serve, sites, shutdown=Shutdown())
             addresses = await nursery.start(starts)
             opened.port = int(addresses[0][0].rpartition(":")[2])
@@ -143,6 +146,7 @@ async def open_gateway(
     *,
     connect: Connect | None = None,
     other_names: Mapping[str, int] | None = None,
+    server: ServerKind = "fast",
     **behaves: Behave,
 ) -> OpenGateway:
     """Start one that lives as long as the nursery, over providers given by name.
@@ -150,7 +154,14 @@ async def open_gateway(
     `other_names` are of ports where something else than a provider listens.
     """
     opened = await nursery.start(
-        partial(run_gateway, policy, behaves, connect=connect, other_names=other_names)
+        partial(
+            run_gateway,
+            policy,
+            behaves,
+            connect=connect,
+            other_names=other_names,
+            server=server,
+        )
     )
     assert isinstance(opened, OpenGateway)
     await trio.testing.wait_all_tasks_blocked()  # it accepts: all its tasks are there
@@ -196,6 +207,20 @@ def chat_request(
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def chat_request_in_http_2(
+    *, stream: bool, model: str = "chat", content: str = "hi", request_id: str = "r"
+) -> bytes:
+    """The same, as the first request of a connection of HTTP/2."""
+    return http_2_request(
+        "/v1/chat/completions",
+        ("authorization", f"Bearer {KEY}"),
+        ("x-request-id", request_id),
+        ("content-type", "application/json"),
+        method="POST",
+        body=chat_body(stream=stream, model=model, content=content),
+    )
 
 
 @contextmanager

@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from random import Random
 
+import pytest
 import trio
+from h2.errors import ErrorCodes
+from hyperframe.frame import RstStreamFrame
 
 from tests.factories import BREAKER, RETRY, a_policy, a_route, a_target, with_timeouts
 from tests.serving.doors import dial, happens, reset, tasks_fall_to, tasks_living
@@ -16,6 +19,7 @@ from tests.sockets.gateway import (
     OpenGateway,
     a_black_hole,
     chat_request,
+    chat_request_in_http_2,
     eventually,
     open_files,
     open_gateway,
@@ -27,6 +31,7 @@ from trio_gateway.chaos.seen import RequestEnding
 from trio_gateway.chaos.server import Behave
 from trio_gateway.policy.route import Jitter, Policy, Route, Target
 from trio_gateway.relay.record import Outcome
+from trio_gateway.serving.server import ServerKind
 
 SEED = "storm 1"
 CLIENTS = 300
@@ -96,14 +101,28 @@ async def half_close(stream: trio.SocketStream) -> None:
     await stream.aclose()
 
 
-LEAVES: tuple[Leave, ...] = (close, reset, half_close)
+async def reset_the_stream(stream: trio.SocketStream) -> None:
+    """Leave one stream of HTTP/2, and the connection a moment later."""
+    await stream.send_all(RstStreamFrame(1, ErrorCodes.CANCEL).serialize())
+    await trio.sleep(0.05)
+    await stream.aclose()
+
+
+LEAVES: Mapping[str, tuple[Leave, ...]] = {
+    "HTTP/1.1": (close, reset, half_close),
+    "HTTP/2": (close, reset, half_close, reset_the_stream),
+}
+SERVERS: Mapping[str, ServerKind] = {"HTTP/1.1": "fast", "HTTP/2": "hypercorn"}
 
 
 class Storm:
     """All clients together; when each of them left, by its request id."""
 
-    def __init__(self, gateway: OpenGateway, slugs: list[str]) -> None:
+    def __init__(self, gateway: OpenGateway, slugs: list[str], version: str) -> None:
         self.gateway = gateway
+        self.leaves = LEAVES[version]
+        is_new = version == "HTTP/2"
+        self.request = chat_request_in_http_2 if is_new else chat_request
         self.slugs = slugs
         self.left_at: dict[str, float] = {}
 
@@ -124,9 +143,9 @@ class Storm:
     async def _come_and_go(self, name: str) -> None:
         dice = Random(f"{SEED}/{name}")
         slug = dice.choice(self.slugs)
-        leave = dice.choice(LEAVES)
+        leave = dice.choice(self.leaves)
         stays_s = dice.uniform(0.0, STAY_MAX_S)
-        request = chat_request(
+        request = self.request(
             stream=slug not in PLAIN, model=slug, content=name, request_id=name
         )
         if slug == "asking":
@@ -141,17 +160,22 @@ class Storm:
         await leave(stream)
 
 
+@pytest.mark.parametrize("version", LEAVES)
 async def test_three_hundred_clients_leave_nothing_behind(
-    nursery: trio.Nursery,
+    version: str, nursery: trio.Nursery
 ) -> None:
     policy = a_stormy_policy()
     with a_black_hole() as hole:
         gateway = await open_gateway(
-            nursery, policy, a=behave, other_names={"hole": hole}
+            nursery,
+            policy,
+            a=behave,
+            other_names={"hole": hole},
+            server=SERVERS[version],
         )
         files, tasks = open_files(), tasks_living()
 
-        storm = Storm(gateway, [*policy.routes, "asking"])
+        storm = Storm(gateway, [*policy.routes, "asking"], version)
         await storm.rage()
 
         assert await eventually(lambda: len(gateway.records) == gateway.chats.total())

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import ssl
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,10 +65,12 @@ def is_shown(name: str, port: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize("is_http_2", [False, True])
 @pytest.mark.parametrize("server", get_args(ServerKind))
 async def test_clients_that_verify_get_answers_and_streams_and_may_leave(
-    server: ServerKind, nursery: trio.Nursery, tmp_path: Path
+    server: ServerKind, is_http_2: bool, nursery: trio.Nursery, tmp_path: Path
 ) -> None:
+    version = "HTTP/2" if is_http_2 and server == "hypercorn" else "HTTP/1.1"
     seen: list[SeenRequest] = []
     served, _ = await serve_tls(
         nursery, tmp_path, "--server", server, pace=SOME, seen=seen
@@ -76,15 +79,20 @@ async def test_clients_that_verify_get_answers_and_streams_and_may_leave(
     assert served.admin.startswith("http://127.0.0.1:")
 
     async with httpx.AsyncClient(
-        base_url=served.clients, verify=trust(), trust_env=False, headers=HEADERS
+        base_url=served.clients,
+        verify=trust(),
+        trust_env=False,
+        headers=HEADERS,
+        http2=is_http_2,
     ) as client:
         url = "/v1/chat/completions"
         answer = await client.post(url, content=chat_body(stream=False))
-        assert answer.status_code == 200
+        assert (answer.http_version, answer.status_code) == (version, 200)
         async with client.stream("POST", url, content=chat_body(stream=True)) as flow:
             assert (await flow.aread()).endswith(DONE)
         assert (await client.get(f"{served.admin}/readyz")).status_code == 200
-    assert await trio.to_thread.run_sync(_ask_officially, served.clients)
+    ask = partial(_ask_officially, served.clients, is_http_2=is_http_2)
+    assert await trio.to_thread.run_sync(ask)
 
     stream = await a_tls_stream(served)
     await trio.aclose_forcefully(stream)
@@ -94,9 +102,9 @@ async def test_clients_that_verify_get_answers_and_streams_and_may_leave(
     await served.says("exchange", words='"cancelled"')
 
 
-def _ask_officially(clients: str) -> str:
+def _ask_officially(clients: str, *, is_http_2: bool) -> str:
     with (
-        httpx.Client(verify=trust(), trust_env=False) as http,
+        httpx.Client(verify=trust(), trust_env=False, http2=is_http_2) as http,
         openai.OpenAI(
             api_key=KEY, base_url=f"{clients}/v1", http_client=http
         ) as client,

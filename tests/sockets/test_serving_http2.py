@@ -90,9 +90,7 @@ async def test_httpx_sees_a_cut_answer_as_broken_and_goes_on_elsewhere() -> None
         assert (await client.get("/hi")).content == b"hi"
 
 
-async def test_httpx_leaves_a_stream_without_a_word_but_not_its_connection() -> (
-    None
-):
+async def test_httpx_leaves_a_stream_without_a_word_but_not_its_connection() -> None:
     """So one who leaves is missed late, if it asks on: the README warns of it."""
     async with secured("hypercorn") as server:
         async with by_httpx(server) as client:

@@ -159,6 +159,15 @@ class Client:
         await self.until(lambda: self.answers[number].is_over)
         return self.answers[number]
 
+    async def first(self) -> Answer:
+        """Wait for the answer to the `request` that was sent as bytes."""
+        self.h2.initiate_connection()
+        number = self.h2.get_next_available_stream_id()
+        self.answers[number] = Answer()
+        self.h2.send_headers(number, GET, end_stream=True)
+        self.h2.clear_outbound_data_buffer()  # it is all said
+        return await self.answer(number)
+
     async def part_of(self, number: int) -> Answer:
         """Wait for the first bytes of an answer's body."""
         answer = self.answers[number]
@@ -202,11 +211,16 @@ class Client:
         self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
 
 
-def request(path: str = "/hi", *, method: str = "GET", body: bytes = b"") -> bytes:
+def request(
+    path: str = "/hi",
+    *fields: tuple[str, str],
+    method: str = "GET",
+    body: bytes = b"",
+) -> bytes:
     """The bytes of a connection that begins with one request, in whole."""
     connection = h2.connection.H2Connection()
     connection.initiate_connection()
-    head = [*GET]
+    head = [*GET, *fields]
     head[0], head[3] = (":method", method), (":path", path)
     connection.send_headers(1, head, end_stream=not body)
     if body:
