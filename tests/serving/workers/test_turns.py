@@ -96,6 +96,25 @@ async def test_what_another_has_accepted_is_not_waited_for(
     await accepted.aclose()
 
 
+@pytest.mark.parametrize("after_s", [None, 0.0, 1.0])
+async def test_a_listener_that_is_closed_ends_the_wait_whenever_it_was(
+    after_s: float | None, places: Places, autojump_clock: MockClock
+) -> None:
+    """Before, where a worker is told to end while it begins."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        if after_s is None:
+            await listener.aclose()
+
+        async def close() -> None:
+            await trio.sleep(after_s or 0.0)
+            await listener.aclose()
+
+        nursery.start_soon(close)
+        with pytest.raises(trio.ClosedResourceError):
+            await a_turn(places, 0).come(listener)
+
+
 async def test_nobody_steps_aside_for_who_left_or_died(
     places: Places, autojump_clock: MockClock
 ) -> None:

@@ -112,15 +112,22 @@ class Turn:
         """
         if not isinstance(listener, trio.SocketListener):
             return
-        await trio.lowlevel.wait_readable(listener.socket)
+        await _has_come(listener.socket)
         began_at = trio.current_time()
         while self._is_ahead() and (now := trio.current_time()) >= self._asks_from:
             if now >= began_at + ASIDE_S:
                 self._asks_from = now + _IN_VAIN_S
                 return
             await trio.sleep(_LOOK_S)
-            await trio.lowlevel.wait_readable(listener.socket)
+            await _has_come(listener.socket)
 
     def _is_ahead(self) -> bool:
         counts = self._counts.tolist()
         return is_ahead(counts.pop(self._place), counts)
+
+
+async def _has_come(sock: trio.socket.SocketType) -> None:
+    """Wait until somebody is to be accepted, unless nobody can come any more."""
+    if sock.fileno() < 0:  # closed before: a worker that ends as it begins
+        raise trio.ClosedResourceError
+    await trio.lowlevel.wait_readable(sock)
