@@ -5,7 +5,7 @@ exchange, by the rules of the official libraries: it obeys `x-should-retry` and
 `retry-after`, and backs off by itself where it was told nothing.
 """
 
-from math import inf
+from math import inf, log
 from random import Random
 from typing import Final
 
@@ -19,6 +19,8 @@ _BACKOFF_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 8.0
 _BACKOFF_SPREAD: Final = (0.75, 1.0)
 _HINT_MAX_S: Final = 120.0
+
+_EVEN: Final = Arrivals.EVEN  # found more quickly than the member, in Python 3.11
 
 
 class Question:
@@ -73,18 +75,21 @@ class Crowd:
 
     def next_at(self, now: float) -> float:
         """When the one after this one comes; inf where nobody does."""
-        rate = self.clients.rate_per_s
+        clients = self.clients
+        rate = clients.rate_per_s
         if rate <= 0.0:
             return inf
-        is_even = self.clients.arrivals is Arrivals.EVEN
-        at = now + (1.0 / rate if is_even else self._dice.expovariate(rate))
-        return at if at < self.clients.until_s else inf
+        if clients.arrivals is _EVEN:
+            at = now + 1.0 / rate
+        else:  # exponential, without the call into `random` that only does this
+            at = now - log(1.0 - self._dice.random()) / rate
+        return at if at < clients.until_s else inf
 
     def question(self, now: float) -> Question:
         """The one who comes now."""
         self._count += 1
-        tokens = int(self.clients.answer_tokens.at(self._dice.random()))
-        return Question(f"{self._name}/{self._count}", self, now, max(1, tokens))
+        tokens = int(self.clients.answer_tokens.at(self._dice.random())) or 1
+        return Question(f"{self._name}/{self._count}", self, now, tokens)
 
     def patience_s(self) -> float:
         """How long the one who has just come will stay, whatever happens."""

@@ -18,7 +18,8 @@ from trio_gateway.relay.passage import Passage
 from trio_gateway.wire.answers import EmbeddedError, NotAnAnswer, judge_answer
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would take four times as long to make, for every attempt.
+@dataclass(slots=True)
 class Answers:
     """It opens, and then ends: whole, or broken by a failure. Seconds from the dial."""
 

@@ -153,7 +153,8 @@ class Simulator:
         question.tries += 1
         clients = question.crowd.clients
         route = self._routes[clients.slug]
-        course = Course(question, route, self.now)
+        now = self.agenda.now
+        course = Course(question, route, now)
         if self._in_flight >= self._in_flight_max:
             self._turn_away(course)
             return
@@ -169,9 +170,9 @@ class Simulator:
         )
         self._open[course.ticket] = course
         if clients.library is not None:
-            by = self.now + clients.library.timeout_s
+            by = now + clients.library.timeout_s
             self.agenda.at(by, self._time_out, course)
-        self._perform(course, course.engine.start(self.now))
+        self._perform(course, course.engine.start(now))
 
     def _turn_away(self, course: Course) -> None:
         """Refuse at the door: the gateway has as many inside as it may."""
@@ -241,21 +242,22 @@ class Simulator:
 
     def _answered(self, job: Job) -> None:
         """The winner's answer has ended, well or not."""
-        if job.is_over or self.now < job.ends_at:
+        now = self.agenda.now
+        if job.is_over or now < job.ends_at:
             return  # or it fell silent since, and ends later
         course, ending = job.course, job.ending
         self._dials.end(job)
-        course.engine.advance(AnswerEnded(job.number, ending), self.now)
+        course.engine.advance(AnswerEnded(job.number, ending), now)
         question = course.question
         question.is_over = True
         if ending is None:
             self._over(course, Outcome.COMPLETED)
-            self.tally.answered(course.route.slug, self.now)
+            self.tally.answered(course.route.slug, now)
         else:
             job.provider.tally.failures[ending.kind] += 1
             self._dials.note_state(job.provider)
             self._over(course, Outcome.INTERRUPTED)
-            self.tally.failed(course.route.slug, self.now)
+            self.tally.failed(course.route.slug, now)
 
     # Commands
 
@@ -265,12 +267,14 @@ class Simulator:
             match command:
                 case Dial():
                     self._dials.begin(course, command)
-                case WakeAt(at):
-                    alarm_at = max(at, self.now)  # what is overdue rings now
+                case WakeAt():
+                    alarm_at = command.at
+                    if alarm_at < self.agenda.now:
+                        alarm_at = self.agenda.now  # what is overdue rings now
+                case Commit():
+                    self._commit(course, course.jobs[command.attempt - 1])
                 case Drop(number):
                     self._dials.end(course.jobs[number - 1])
-                case Commit(number):
-                    self._commit(course, course.jobs[number - 1])
                 case Refuse():
                     self.tally.refused(course.route.slug, command.kind)
                     self._over(course, Outcome.REFUSED)
@@ -284,10 +288,11 @@ class Simulator:
     def _commit(self, course: Course, job: Job) -> None:
         self._open.pop(course.ticket, None)
         self._await_end(job)
+        now = self.agenda.now
         self.tally.opened(
             course.route.slug,
-            first_token_s=self.now - course.started_at,
-            wait_s=self.now - course.question.asked_at,
+            first_token_s=now - course.started_at,
+            wait_s=now - course.question.asked_at,
         )
 
     def _await_end(self, job: Job) -> None:
@@ -307,7 +312,7 @@ class Simulator:
             course.route.slug,
             course.ticket,
             course.started_at,
-            self.now,
+            self.agenda.now,
             engine,
             outcome,
         )

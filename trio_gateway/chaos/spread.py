@@ -14,6 +14,7 @@ one site over a day of 2026. A single lognormal does not fit any of them.
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import pairwise
 from math import exp, log
 from typing import Final
 
@@ -30,7 +31,7 @@ class Spread:
             ascending from share 0 to share 1.
     """
 
-    __slots__ = ("_logs", "_shares", "points")
+    __slots__ = ("_inner", "_pieces", "points")
 
     def __init__(self, points: tuple[tuple[float, float], ...]) -> None:
         shares = [share for share, _ in points]
@@ -42,8 +43,15 @@ class Spread:
         if values[0] <= 0.0:
             raise ValueError("a spread's values are above zero")
         self.points = points
-        self._shares = shares
-        self._logs = [log(value) for value in values]
+        logs = [log(value) for value in values]
+        self._inner = shares[1:-1]
+        # Each from which share and logarithm on, how wide and how high.
+        self._pieces = [
+            (share, log_value, next_share - share, next_log - log_value)
+            for (share, next_share), (log_value, next_log) in zip(
+                pairwise(shares), pairwise(logs), strict=True
+            )
+        ]
 
     @classmethod
     def of(cls, *, p50: float, p95: float, p99: float, most: float) -> "Spread":
@@ -58,11 +66,9 @@ class Spread:
 
     def at(self, share: float) -> float:
         """The value below which so large a share lies; given a die's draw, a draw."""
-        shares, logs = self._shares, self._logs
-        upper = min(bisect_right(shares, share), len(shares) - 1)
-        lower = upper - 1
-        part = (share - shares[lower]) / (shares[upper] - shares[lower])
-        return exp(logs[lower] + part * (logs[upper] - logs[lower]))
+        piece = self._pieces[bisect_right(self._inner, share)]
+        from_share, from_log, width, height = piece
+        return exp(from_log + (share - from_share) / width * height)
 
 
 FIRST_TOKENS: Final[Mapping[str, Spread]] = {

@@ -205,10 +205,12 @@ class Timeline:
         """The index of an instant."""
         return int(at_s / self.bucket_s)
 
-    def add(self, series: "array[int]", at_s: float) -> None:
-        """Count one; what happens after the end counts at the end."""
+    def place(self, at_s: float) -> int:
+        """Where an instant is counted; what happens after the end, at the end."""
         index = int(at_s / self.bucket_s)
-        series[index if index < len(series) else -1] += 1
+        if index >= len(self.offered):
+            index = -1
+        return index
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,17 +287,20 @@ class Tally:
     def asked(self, slug: str, now: float) -> None:
         """A client has come."""
         self._routes[slug].questions += 1
-        self._timeline.add(self._timeline.offered, now)
+        timeline = self._timeline
+        timeline.offered[timeline.place(now)] += 1
 
     def answered(self, slug: str, now: float) -> None:
         """It has its whole answer."""
         self._routes[slug].answered += 1
-        self._timeline.add(self._timeline.answered, now)
+        timeline = self._timeline
+        timeline.answered[timeline.place(now)] += 1
 
     def failed(self, slug: str, now: float) -> None:
         """It was refused, or its answer broke, and it does not ask again."""
         self._routes[slug].failed += 1
-        self._timeline.add(self._timeline.failed, now)
+        timeline = self._timeline
+        timeline.failed[timeline.place(now)] += 1
 
     def left(self, slug: str) -> None:
         """It has gone."""
@@ -327,11 +332,14 @@ class Tally:
         route.exchanges += 1
         route.interrupted += outcome is Outcome.INTERRUPTED
         route.spent(attempts)
-        # Put together by hand: in Python 3.11, to format a member takes a call.
-        line = ticket + f" {started_at!r} {now!r} " + outcome
+        # Put together by hand: in Python 3.11, to format a member takes a call, and to
+        # write a number as long as two.
+        began = repr(started_at)
+        line = ticket + f" {began} {now!r} " + outcome
         for each in attempts:
-            line += " " + each.target.id + " " + each.reason
-            line += f" {each.started_at!r} {each.opened_at!r} "
+            line += " " + each.target.id + " " + each.reason + " "
+            line += began if each.started_at == started_at else repr(each.started_at)
+            line += f" {each.opened_at!r} "
             line += "None" if each.failure is None else each.failure.kind
         self._digest.update((line + "\n").encode())
         if isinstance(engine, WatchedEngine):
@@ -351,9 +359,9 @@ class Tally:
         target.live = live = target.live + 1
         if live > target.peak:
             target.peak = live
-        self._timeline.add(target.over_time, now)
-        if is_first:
-            self._timeline.add(target.firsts, now)
+        place = self._timeline.place(now)
+        target.over_time[place] += 1
+        target.firsts[place] += is_first
 
     def changed(self, target: TargetTally, state: BreakerState, now: float) -> None:
         """Its breaker was seen in another state than before."""
