@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from tests.serving.doors import (
+    OURS_IN_ALL_VERSIONS,
     Kind,
     dial,
     each,
@@ -16,6 +17,7 @@ from tests.serving.doors import (
     tasks_living,
     visit_server,
 )
+from tests.serving.http2.strangers import bytes_of_a_stranger as frames_of_a_stranger
 from tests.serving.toy import Toy, request
 
 # More of them on demand: STRANGERS=20000 pytest --timeout 900 tests/sockets/...
@@ -92,9 +94,10 @@ def bytes_of_a_stranger(rng: Random) -> bytes:
     return words
 
 
-async def be_a_stranger(port: int, seed: str) -> None:
+async def be_a_stranger(kind: Kind, port: int, seed: str) -> None:
     rng = Random(seed)
-    words = bytes_of_a_stranger(rng)
+    speak = frames_of_a_stranger if kind == "HTTP/2" else bytes_of_a_stranger
+    words = speak(rng)
     cut = rng.randrange(len(words) + 1)
     pause_s = rng.choice([0, 0.002, 0.012])
     farewell = rng.choice(FAREWELLS)
@@ -115,7 +118,7 @@ async def be_a_stranger(port: int, seed: str) -> None:
     await stream.aclose()
 
 
-@each("dies", ours=False, stock=True)
+@each("dies", ours=False, stock=True, kinds=OURS_IN_ALL_VERSIONS)
 async def test_strangers_end_nothing_and_leave_nothing(
     kind: Kind, dies: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -129,7 +132,7 @@ async def test_strangers_end_nothing_and_leave_nothing(
 
         async def one(number: int) -> None:
             async with crowd:
-                await be_a_stranger(port, f"fuzz/{number}")
+                await be_a_stranger(kind, port, f"fuzz/{number}")
 
         async with trio.open_nursery() as strangers:
             for number in range(CONNECTIONS):

@@ -1,14 +1,23 @@
 """HTTP/2 over real sockets: by ALPN, with prior knowledge, and by a known client."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
 import trio
 from h2.errors import ErrorCodes
+from hyperframe.frame import DataFrame, PingFrame
 
-from tests.serving.doors import dial, tasks_fall_to, tasks_living, visit_server
+from tests.serving.doors import (
+    Kind,
+    dial,
+    each,
+    read,
+    tasks_fall_to,
+    tasks_living,
+    visit_server,
+)
 from tests.serving.http2.client import Client, request
 from tests.serving.toy import Toy
 from tests.sockets.test_serving_tls import (
@@ -24,6 +33,9 @@ from tests.sockets.test_serving_tls import (
     trust,
 )
 from trio_gateway.serving.limits import Limits
+
+# What the stock server has not done by then, it never will.
+NEVER_S = 0.5
 
 DEPARTING = {
     "waiting": request("/wait", method="POST", body=b"{}"),
@@ -83,7 +95,7 @@ async def test_httpx_gets_answers_bodies_and_streams() -> None:
             assert answer.content == got
 
 
-async def test_httpx_sees_a_cut_answer_as_broken_and_goes_on_elsewhere() -> None:
+async def test_httpx_sees_a_cut_answer_as_broken_and_ends_elsewhere() -> None:
     async with secured("hypercorn") as server, by_httpx(server) as client:
         with pytest.raises(httpx.RemoteProtocolError, match="error_code:2"):
             await client.get("/cut")
@@ -126,3 +138,78 @@ async def test_streams_that_are_left_at_any_moment_leave_nothing() -> None:
         assert await tasks_fall_to(before, within_s=AT_ONCE_S)
 
     assert await visit_server("hypercorn", app, visit) == set()
+
+
+# What Hypercorn's own protocol does instead: why it is not used.
+
+HARDENED = ("HTTP/2",)
+
+
+@each("ends", ours=True, stock=False, kinds=HARDENED)
+async def test_an_unfinished_answer_is_reset_and_not_left_open(
+    kind: Kind, ends: bool
+) -> None:
+    async def visit(port: int) -> None:
+        async with await dial(port) as stream:
+            client = await Client(stream).begin()
+            with trio.move_on_after(AT_ONCE_S if ends else NEVER_S):
+                await client.get("/cut")
+            assert client.answers[1].body == b"half"
+            assert client.answers[1].is_over is ends
+
+    assert await visit_server(kind, Toy(), visit) == set()
+
+
+@each("is_served", ours=True, stock=False, kinds=HARDENED)
+async def test_an_app_that_does_not_read_stops_no_other(
+    kind: Kind, is_served: bool
+) -> None:
+    async def visit(port: int) -> None:
+        async with await dial(port) as stream:
+            client = await Client(stream).begin()
+            number = await client.ask("/late_answer", method="POST", is_whole=False)
+            for _ in range(30):  # in pieces: their number fills the stock's queue
+                client.h2.send_data(number, b"x")
+                await client.flush()
+                await trio.sleep(0.001)
+            other = await client.ask("/hi")
+            with trio.move_on_after(AT_ONCE_S if is_served else NEVER_S):
+                await client.answer(other)
+            assert client.answers[other].is_whole is is_served
+
+    await visit_server(kind, Toy(), visit)
+
+
+@each("dies", ours=False, stock=True, kinds=HARDENED)
+async def test_data_after_an_early_answer_does_not_end_the_server(
+    kind: Kind, dies: bool
+) -> None:
+    async def visit(port: int) -> None:
+        for _ in range(30):
+            async with await dial(port) as stream:
+                client = await Client(stream).begin()
+                number = await client.ask("/early", method="POST", is_whole=False)
+                await client.until(lambda c=client, n=number: c.answers[n].is_whole)  # type: ignore[misc]
+                with suppress(trio.BrokenResourceError):
+                    await client.send(DataFrame(number, b"x"))
+                await read(stream, within_s=0.02)
+
+    assert bool(await visit_server(kind, Toy(), visit)) is dies
+
+
+@each("ends", ours=True, stock=False, kinds=HARDENED)
+async def test_a_flood_of_pings_is_not_answered_for_ever(
+    kind: Kind, ends: bool
+) -> None:
+    async def visit(port: int) -> None:
+        async with await dial(port) as stream:
+            client = await Client(stream).begin()
+            pings = [PingFrame(0, b"12345678")] * 100
+            with suppress(trio.BrokenResourceError):
+                for _ in range(50):
+                    await client.send(*pings)
+            with trio.move_on_after(AT_ONCE_S if ends else NEVER_S):
+                await client.to_the_end()
+            assert client.has_ended is ends
+
+    assert await visit_server(kind, Toy(), visit) == set()

@@ -11,7 +11,7 @@ events and `HTTPStream`, which is ASGI's side of a request, are. In it,
   their departures;
 - an answer that its app leaves unfinished is neither ended nor reset: clients wait;
 - a frame of data on a stream that has ended raises KeyError, and so ends the server;
-- a drain that comes when a stream ends closes h2's state, and cuts the other streams;
+- the thousandth request of a connection closes h2's state, and cuts all open streams;
 - a client that opens no window holds its answer for ever, one that says GOAWAY while
   it is written to ends the server, and floods of any frame are answered.
 
