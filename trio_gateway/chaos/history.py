@@ -7,6 +7,7 @@ and is held to the invariants can stand in for the plain one.
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Final
 
 from trio_gateway.chaos.invariants import Watch
 from trio_gateway.failover.commands import (
@@ -22,6 +23,10 @@ from trio_gateway.failover.engine import Engine, State
 from trio_gateway.failover.events import AnswerEnded, AttemptFailed, Event, Opened
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import CommitMode, Route
+
+# Found more quickly than the members, in Python 3.11.
+_COMPLETE: Final = CommitMode.COMPLETE
+_OVER: Final = State.OVER
 
 
 # Not frozen: that would take four times as long to make, for every step.
@@ -72,7 +77,7 @@ class WatchedEngine(Engine):
         self.history = History(ticket)
         self.watch: Watch
         self._watched = route
-        commits_whole = not wish.is_stream or route.commit.mode is CommitMode.COMPLETE
+        commits_whole = not wish.is_stream or route.commit.mode is _COMPLETE
         self._is_stream = not commits_whole
         self._has_patience = wish.patience_s is not None
 
@@ -84,28 +89,26 @@ class WatchedEngine(Engine):
             precommit_s = self.deadlines.precommit_by - now
             timeouts = replace(watched.timeouts, precommit_s=precommit_s)
             watched, is_stream = replace(watched, timeouts=timeouts), True
-        self.watch = Watch(watched, is_stream, now)
-        self._saw(None, commands, now)
+        self.watch = watch = Watch(watched, is_stream, now)
+        self.history.steps.append(Step(now, None, commands))
+        watch.saw(None, commands, now=now)
+        if self.state is _OVER:
+            watch.close()
         return commands
 
     def advance(self, event: Event, now: float) -> tuple[Command, ...]:
         """As `Engine.advance`."""
         commands = super().advance(event, now)
-        self._saw(event, commands, now)
+        self.history.steps.append(Step(now, event, commands))
+        self.watch.saw(event, commands, now=now)
+        if self.state is _OVER:
+            self.watch.close()
         return commands
 
     @property
     def violations(self) -> list[str]:
-        """What was broken, once the exchange is over."""
-        if self.state is State.OVER:
-            return self.watch.close()
+        """What was broken so far; all that was, once the exchange is over."""
         return self.watch.violations
-
-    def _saw(
-        self, event: Event | None, commands: tuple[Command, ...], now: float
-    ) -> None:
-        self.history.steps.append(Step(now, event, commands))
-        self.watch.saw(event, commands, now=now)
 
 
 def _event_text(event: Event | None) -> str:

@@ -97,7 +97,7 @@ class Watch:
             self._broke("an exchange that is not over waits for something", event)
 
     def close(self) -> list[str]:
-        """Say that the history is complete; return every violation."""
+        """Say that the history is complete, once; return every violation."""
         if not self.is_over:
             self._broke("every exchange ends", None)
         for number in self.dials:
@@ -112,18 +112,18 @@ class Watch:
 
     def _take(self, event: Event, now: float) -> None:
         match event:
-            case Opened(number):
+            case Opened():
                 if self.winner is not None:
                     self._broke("one winner for ever", event)
-                self.winner = number
+                self.winner = event.attempt
+            case AnswerEnded():
+                if event.attempt != self.winner:
+                    self._broke("only the winner's answer ends", event)
+                self._end(event.attempt, event.failure)
+                self.is_over = True
             case AttemptFailed(number, failure):
                 self._end(number, failure)
                 self._remember_hint(number, failure, now)
-            case AnswerEnded(number, ending):
-                if number != self.winner:
-                    self._broke("only the winner's answer ends", event)
-                self._end(number, ending)
-                self.is_over = True
             case ClientLeft():
                 for number in tuple(self._live):
                     self._end(number, Failure(FailureClass.CANCELLED, "left"))
@@ -153,17 +153,17 @@ class Watch:
             case Dial():
                 self._check_dial(command, event, now)
                 self._begin(command)
-            case WakeAt(at):
-                if not self._live and not now <= at <= self.precommit_by:
+            case WakeAt():
+                if not self._live and not now <= command.at <= self.precommit_by:
                     self._broke("no wait passes the deadline", command)
-                self._wakes_at = at
+                self._wakes_at = command.at
+            case Commit():
+                if command.attempt != self.winner:
+                    self._broke("the attempt that opened is the one committed", command)
+                if self._live != [command.attempt]:
+                    self._broke("losers are dropped at the commit", command)
             case Drop(number):
                 self._end(number, Failure(FailureClass.CANCELLED, "dropped"))
-            case Commit(number):
-                if number != self.winner:
-                    self._broke("the attempt that opened is the one committed", command)
-                if self._live != [number]:
-                    self._broke("losers are dropped at the commit", command)
             case Refuse():
                 self._check_refusal(command, event, now)
                 self.refusal = command
@@ -180,8 +180,8 @@ class Watch:
     def _check_dial(self, dial: Dial, event: Event | None, now: float) -> None:
         if self.winner is not None:
             self._broke("no attempt after the commit point", dial)
-        if isinstance(event, _GONE):
-            self._broke("no attempt for a client that left", dial)
+        if event is not None:
+            self._check_cause(dial, event)
         if dial.attempt != len(self.dials) + 1:
             self._broke("attempts are counted from 1, without gaps", dial)
         if len(self._live) >= LIVE_ATTEMPTS_MAX:
@@ -197,14 +197,18 @@ class Watch:
             self._broke("connecting ends before committing must", dial)
         if now + _EPSILON_S < self._not_before.get(dial.target.id, 0.0):
             self._broke("no request before a target's own hint", dial)
-        if isinstance(event, AttemptFailed):
-            self._check_step(dial, event)
         if dial.reason is _RETRY and dial.target.id not in self._tried():
             self._broke("only the same target is waited for in a backoff", dial)
         if dial.reason is _FAILOVER and dial.target.id in self._tried():
             self._broke("failover is to another target", dial)
         if dial.reason in _DOUBLES:
             self._check_double(dial, now)
+
+    def _check_cause(self, dial: Dial, event: Event) -> None:
+        if isinstance(event, _GONE):
+            self._broke("no attempt for a client that left", dial)
+        if isinstance(event, AttemptFailed):
+            self._check_step(dial, event)
 
     def _check_double(self, dial: Dial, now: float) -> None:
         alive = {self.dials[number].target.id for number in self._live}

@@ -57,6 +57,8 @@ from trio_gateway.relay.record import Outcome
 # so often.
 _TICK_S: Final = 1.0
 
+_COMPLETED: Final = Outcome.COMPLETED  # found more quickly, in Python 3.11
+
 _DEADLINE: Final = Failure(FailureClass.INTERRUPTED, "total deadline")
 
 
@@ -251,7 +253,7 @@ class Simulator:
         question = course.question
         question.is_over = True
         if ending is None:
-            self._over(course, Outcome.COMPLETED)
+            self._over(course, _COMPLETED)
             self.tally.answered(course.route.slug, now)
         else:
             job.provider.tally.failures[ending.kind] += 1

@@ -15,15 +15,18 @@ from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import CommitMode, CommitPoint
 
 _WORDS: Final = Struct("<3Q")
+# Found more quickly than the members, in Python 3.11.
+_FIRST_TOKEN: Final = CommitMode.FIRST_TOKEN
+_TOKENS: Final = CommitMode.TOKENS
 # More tokens than any answer has: it commits when whole.
 _WHOLE: Final = 1_000_000_000
 
 
 def opens_at_token(commit: CommitPoint, *, is_stream: bool) -> int:
     """Say how many tokens of an answer its commit point takes."""
-    if is_stream and commit.mode is CommitMode.FIRST_TOKEN:
+    if is_stream and commit.mode is _FIRST_TOKEN:
         return 1
-    if is_stream and commit.mode is CommitMode.TOKENS:
+    if is_stream and commit.mode is _TOKENS:
         return commit.tokens
     return _WHOLE
 

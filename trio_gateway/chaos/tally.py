@@ -36,6 +36,7 @@ CHANGES_MAX: Final = 10_000
 # One broken history is enough to find a mistake; a hundred are noise.
 VIOLATIONS_MAX: Final = 100
 
+_INTERRUPTED: Final = Outcome.INTERRUPTED  # found more quickly, in Python 3.11
 _UNSENT: Final = frozenset({FailureClass.CONNECT, FailureClass.NOT_PROCESSED})
 
 
@@ -330,7 +331,7 @@ class Tally:
         """An exchange is over, however."""
         route, attempts = self._routes[slug], engine.attempts
         route.exchanges += 1
-        route.interrupted += outcome is Outcome.INTERRUPTED
+        route.interrupted += outcome is _INTERRUPTED
         route.spent(attempts)
         # Put together by hand: in Python 3.11, to format a member takes a call, and to
         # write a number as long as two.

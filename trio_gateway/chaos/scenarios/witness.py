@@ -22,6 +22,10 @@ BANDS_MAX: Final = 240
 # Progress is told about so often, in exchanges: often enough to be seen to move.
 _TELL_EVERY: Final = 500
 
+# Found more quickly than the members, in Python 3.11.
+_CANCELLED: Final = Outcome.CANCELLED
+_BAD_ENDS: Final = (Outcome.REFUSED, Outcome.INTERRUPTED)
+
 
 @dataclass(frozen=True, slots=True)
 class Tried:
@@ -90,9 +94,11 @@ class Witness:
             self._band(began_at).add(wait_s)
         else:
             wait_s = ended_at - began_at
-        if outcome is not Outcome.CANCELLED:
+        worst = self._worst
+        is_quick = len(worst) == WORST_MAX and wait_s <= worst[0][0]
+        if not is_quick and outcome is not _CANCELLED:
             self._keep_worst(engine, outcome, began_at, wait_s)
-        if outcome in (Outcome.REFUSED, Outcome.INTERRUPTED):
+        if outcome in _BAD_ENDS:
             shortest = self._shortest.get(outcome)
             if shortest is None or len(steps) < len(shortest.steps):
                 self._shortest[outcome] = engine.history
@@ -120,7 +126,9 @@ class Witness:
         return tuple(self._broken.violations), _shown(self._broken.history)
 
     def _band(self, at_s: float) -> Times:
-        index = min(int(at_s / self.band_s), len(self.bands) - 1)
+        index = int(at_s / self.band_s)
+        if index >= len(self.bands):
+            index = -1
         band = self.bands[index]
         if band is None:
             band = self.bands[index] = Times()
@@ -130,8 +138,6 @@ class Witness:
         self, engine: WatchedEngine, outcome: Outcome, began_at: float, wait_s: float
     ) -> None:
         worst = self._worst
-        if len(worst) == WORST_MAX and wait_s <= worst[0][0]:
-            return
         witnessed = Witnessed(
             ticket=str(engine.history.ticket),
             at_s=began_at,
