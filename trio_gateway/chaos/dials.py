@@ -23,6 +23,7 @@ from trio_gateway.failover.commands import Dial
 from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
+from trio_gateway.failover.health import Health
 from trio_gateway.policy.route import Route, Target
 
 _NO_CAPACITY: Final = Fails(Failure(FailureClass.OVERLOADED, "no capacity", 503), 0.02)
@@ -90,16 +91,18 @@ class Job:
 class Provider:
     """One target as the simulator has it."""
 
-    __slots__ = ("onsets", "supply", "tally", "target")
+    __slots__ = ("health", "onsets", "supply", "tally", "target")
 
     def __init__(
         self,
         target: Target,
+        health: Health,
         supply: Supply,
         tally: TargetTally,
         onsets: tuple[Spell, ...],
     ) -> None:
         self.target = target
+        self.health = health  # in the gateway's eyes
         self.supply = supply
         self.tally = tally
         self.onsets = onsets  # those that strike what is under way
@@ -150,8 +153,10 @@ class Dials:
         self._tally.dialled(provider.tally, now, is_first=dial.attempt == 1)
         job = Job(course, dial, provider)
         # The dice are named as a target could: it sees its own requests only.
-        turn = sum(other.provider is provider for other in course.jobs) + 1
-        course.jobs.append(job)
+        turn, jobs = 1, course.jobs
+        if jobs:
+            turn += sum(other.provider is provider for other in jobs)
+        jobs.append(job)
         name = f"{course.ticket}/{dial.target.id}/{turn}"
         outline = provider.supply.outline(
             name,
@@ -196,7 +201,7 @@ class Dials:
     def note_state(self, provider: Provider) -> None:
         """Count a target's breaker as it is now, if it has changed."""
         now = self._agenda.now
-        state = self._fleet.health(provider.target, now).breaker.state(now)
+        state = provider.health.breaker.state(now)
         if state is not provider.tally.state:
             self._tally.changed(provider.tally, state, now)
 
@@ -207,9 +212,9 @@ class Dials:
         agenda = self._agenda
         now = agenda.now
         match outline:
-            case Answers(opens_s, ends_s, breaks):
-                at = now + opens_s
-                job.ends_at, job.ending = now + ends_s, breaks
+            case Answers():
+                at = now + outline.opens_s
+                job.ends_at, job.ending = now + outline.ends_s, outline.breaks
                 if at <= job.commit_by:
                     agenda.at(at, self._opened, job)
                     return
@@ -311,7 +316,8 @@ class Dials:
             spec = self._world.targets.get(target.id, SimulatedTarget())
             supply = self._supplies.get(target.id) or DrawnSupply(spec)
             tally = self._tally.target(target.id)
-            known = Provider(target, supply, tally, striking(spec.spells))
+            health = self._fleet.health(target, self._agenda.now)
+            known = Provider(target, health, supply, tally, striking(spec.spells))
             self._providers[target.id] = known
         return known
 
