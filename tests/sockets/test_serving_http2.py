@@ -24,6 +24,7 @@ from tests.sockets.test_serving_tls import (
     AT_ONCE_S,
     Leave,
     Secured,
+    a_certificate,
     abort,
     close,
     half_close,
@@ -64,6 +65,32 @@ async def test_who_cannot_be_let_in_over_tls_is_told_so_in_http_2() -> None:
         assert client.goaways == [(ErrorCodes.ENHANCE_YOUR_CALM, 0)]
         await stream.aclose()
         await busy.stream.aclose()
+
+
+async def test_streams_take_places_from_who_comes_later() -> None:
+    async def visit(port: int) -> None:
+        async with await dial(port) as stream:
+            client = await Client(stream).begin()
+            numbers = [await client.ask("/wait") for _ in range(2)]
+            assert (await client.get("/hi")).reset == ErrorCodes.REFUSED_STREAM
+            async with await dial(port) as late:
+                got, _ = await read(late, within_s=AT_ONCE_S)
+                assert got.startswith(b"HTTP/1.1 503 ")
+            await client.leave(numbers[0])
+            await trio.sleep(0.05)
+            assert (await client.get("/hi")).is_whole
+
+    limits = Limits(connections_max=2)
+    assert await visit_server("HTTP/2", Toy(), visit, limits=limits) == set()
+
+
+async def test_a_new_certificate_offers_http_2_as_the_old_one_did() -> None:
+    async with secured("hypercorn") as server:
+        server.tls.renew(a_certificate("other"))
+        stream = await server.client(name="other", alpn=("h2", "http/1.1"))
+        client = await Client(stream).begin()
+        assert (await client.get("/hi")).is_whole
+        await stream.aclose()
 
 
 # A client that we did not write.
@@ -125,7 +152,7 @@ async def test_streams_that_are_left_at_any_moment_leave_nothing() -> None:
         before = tasks_living()
         stream = await dial(port)
         client = await Client(stream).begin()
-        for turn in range(150):
+        for turn in range(100):  # more, and they would be a flood
             path = ("/wait", "/stream", "/flood", "/slow")[turn % 4]
             number = await client.ask(path)
             with trio.move_on_after(turn % 5 * 0.002):
@@ -134,6 +161,7 @@ async def test_streams_that_are_left_at_any_moment_leave_nothing() -> None:
             if not client.answers[number].is_over:
                 await client.leave(number)
         assert (await client.get("/hi")).body == b"hi"
+        assert not client.goaways
         await stream.aclose()
         assert await tasks_fall_to(before, within_s=AT_ONCE_S)
 

@@ -4,13 +4,12 @@ import trio
 from h2.errors import ErrorCodes
 from trio.testing import MockClock, memory_stream_pair
 
-from tests.serving.http2.client import Client
+from tests.serving.http2.client import GET, Answer, Client
 from tests.serving.http2.visits import visit
-from tests.serving.toy import Toy
+from tests.serving.toy import Receive, Send, Toy, begin, part, until_disconnect
+from trio_gateway.serving.http2.frames import STREAMS_MAX
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.server import Server
-
-# How many there may be.
 
 
 async def test_one_stream_too_many_is_refused_and_may_be_asked_again(
@@ -26,6 +25,49 @@ async def test_one_stream_too_many_is_refused_and_may_be_asked_again(
         assert (await client.get("/hi")).is_whole
 
     await visit(Toy(), story)
+
+
+async def test_who_leaves_one_may_ask_for_another_in_the_same_packet(
+    autojump_clock: MockClock,
+) -> None:
+    async def story(client: Client) -> None:
+        numbers = [await client.ask("/wait") for _ in range(STREAMS_MAX)]
+        for number in numbers[:60]:
+            client.h2.reset_stream(number, ErrorCodes.CANCEL)
+            client.answers[number + 1000] = Answer()
+            client.h2.send_headers(number + 1000, GET, end_stream=True)
+        await client.flush()
+        for number in numbers[:60]:
+            assert (await client.answer(number + 1000)).is_whole
+
+    await visit(Toy(), story)
+
+
+async def test_apps_that_are_slow_to_end_hold_their_places(
+    autojump_clock: MockClock,
+) -> None:
+    running = [0]
+
+    class Slow(Toy):
+        async def at_slow(self, receive: Receive, send: Send) -> None:
+            running.append(running[-1] + 1)
+            await begin(send)
+            await part(send, b"x")
+            await until_disconnect(receive)
+            await trio.sleep(100)
+            running.append(running[-1] - 1)
+
+    async def story(client: Client) -> None:
+        for _ in range(5):
+            numbers = [await client.ask("/slow") for _ in range(60)]
+            await client.receive_what_is_there()
+            for number in numbers:
+                if not client.answers[number].is_over:
+                    await client.leave(number)
+
+    await visit(Slow(), story)
+    assert max(running) == 2 * STREAMS_MAX
+    assert running[-1] == 0
 
 
 async def test_streams_take_the_places_of_connections(

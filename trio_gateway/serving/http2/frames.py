@@ -11,7 +11,6 @@ some of what a client sends it keeps for ever. What it does, and what we do:
 | settings that nobody knows | kept, each of 65,536 | dropped |
 | a vast table for our own fields | filled, as long as it lasts | 4 KiB |
 | a stream that has ended | 65,536 remembered | 512 |
-| RST_STREAM after the answer's end, an honest race | ends the connection | ignored |
 | a body that is not as long as was said | ends the connection | resets the stream |
 | a malformed head | ends the connection | resets the stream (see `head`) |
 | a stream too many | ends the connection | refused (see `protocol`) |
@@ -33,7 +32,6 @@ from h2.exceptions import (
     DenialOfServiceError,
     InvalidBodyLengthError,
     ProtocolError,
-    StreamClosedError,
 )
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
@@ -221,14 +219,6 @@ class Frames(H2Connection):
             known[table] = min(known[table], _TABLE_BYTES_MAX)
         frame.settings = known
         return super()._receive_settings_frame(frame)
-
-    def _receive_rst_stream_frame(
-        self, frame: RstStreamFrame
-    ) -> tuple[list[Frame], list[Event]]:
-        try:
-            return super()._receive_rst_stream_frame(frame)
-        except StreamClosedError:
-            return [], []  # it crossed the end of the answer
 
     def _receive_goaway_frame(
         self, frame: GoAwayFrame

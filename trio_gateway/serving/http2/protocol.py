@@ -7,6 +7,7 @@ come with `handle`, `send` takes bytes, changes of phase, and the wish to close.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import trio
 from h2.errors import ErrorCodes
@@ -35,6 +36,9 @@ from trio_gateway.serving.http2.way_out import WayOut
 from trio_gateway.serving.linger import CLOSE_GRACE_S
 from trio_gateway.serving.refusals import RefusedError
 from trio_gateway.serving.speech import Ending
+
+# Streams of one connection, with those whose apps are still cleaning up.
+_ENDING_TOO_MAX: Final = 2 * STREAMS_MAX
 
 
 class Http2:
@@ -141,8 +145,13 @@ class Http2:
     @property
     def _is_full(self) -> bool:
         """Whether there is one stream too many: for this client, or for all."""
-        return len(self._exchanges) >= STREAMS_MAX or (
-            bool(self._exchanges) and self._context.is_full
+        here = len(self._exchanges)
+        # For the client, one that it left is over, though its app may not have ended.
+        heard = sum(not exchange.closed for exchange in self._exchanges.values())
+        return (
+            heard >= STREAMS_MAX
+            or here >= _ENDING_TOO_MAX
+            or (here > 0 and self._context.is_full)
         )
 
     def _turn_away(self, number: int, code: ErrorCodes) -> None:
