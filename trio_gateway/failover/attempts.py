@@ -43,11 +43,6 @@ class Attempt:
         """Whether it passed its soft limit."""
         return self.lease.sent.is_slow
 
-    @property
-    def is_punctual(self) -> bool:
-        """Whether it lives, and may yet pass its soft limit."""
-        return self.ended_at is None and not self.lease.sent.is_slow
-
 
 class Attempts(list[Attempt]):
     """All attempts of an exchange, in the order in which they started.

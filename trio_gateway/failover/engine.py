@@ -279,7 +279,8 @@ class Engine:
             return commands
         at = min(self._move_at, self._hedge_at)
         for attempt in self.attempts:
-            if attempt.soft_at < at and attempt.is_punctual:
+            is_punctual = attempt.ended_at is None and not attempt.lease.sent.is_slow
+            if is_punctual and attempt.soft_at < at:
                 at = attempt.soft_at
         return commands if at == inf else (*commands, WakeAt(at))
 

@@ -57,12 +57,15 @@ def line_up(
             else:
                 well.append((target, _steps_back(health.breaker, now, dice)))
     first = _with_steps(well)
-    falling = [target for target in first if fleet.domains.is_suspect(target, now)]
-    if falling:
-        first = [target for target in first if target not in falling] + falling
+    domains = fleet.domains
+    if domains.opened_at:
+        falling = [target for target in first if domains.is_suspect(target, now)]
+        if falling:
+            first = [target for target in first if target not in falling] + falling
     for later in (cooling, open_):
-        later.sort(key=lambda pair: pair[0])
-        first.extend(target for _, target in later)
+        if later:
+            later.sort(key=lambda pair: pair[0])
+            first.extend([target for _, target in later])
     return first
 
 
