@@ -267,7 +267,17 @@ class Histories(RuleBasedStateMachine):
         self.told()
         return sent
 
-    @rule(sent=consumes(waiting) | consumes(flowing), weight=st.sampled_from([1, 0.5]))
+    # Not `consumes(waiting) | consumes(flowing)`: whoever draws from the one that is
+    # empty has drawn the whole history in vain.
+    @rule(sent=consumes(flowing), weight=st.sampled_from([1, 0.5]))
+    def breaks(self, sent: Sent, weight: float) -> None:
+        self.fails(sent, weight)
+
+    @rule(sent=consumes(flowing))
+    def is_left(self, sent: Sent) -> None:
+        self.ends_neutral(sent)
+
+    @rule(sent=consumes(waiting), weight=st.sampled_from([1, 0.5]))
     def fails(self, sent: Sent, weight: float) -> None:
         self.live_probes.discard(id(sent))
         del self.in_flight[id(sent)]
@@ -287,7 +297,7 @@ class Histories(RuleBasedStateMachine):
             else:
                 self.fails(sent, 1)
 
-    @rule(sent=consumes(waiting) | consumes(flowing))
+    @rule(sent=consumes(waiting))
     def ends_neutral(self, sent: Sent) -> None:
         self.live_probes.discard(id(sent))
         del self.in_flight[id(sent)]
