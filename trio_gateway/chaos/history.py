@@ -5,7 +5,7 @@ and is held to the invariants can stand in for the plain one.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
@@ -84,12 +84,10 @@ class WatchedEngine(Engine):
     def start(self, now: float) -> tuple[Command, ...]:
         """As `Engine.start`."""
         commands = super().start(now)
-        watched, is_stream = self._watched, self._is_stream
+        self.watch = watch = Watch(self._watched, self._is_stream, now)
         if self._has_patience:  # which the route does not know, and the engine does
-            precommit_s = self.deadlines.precommit_by - now
-            timeouts = replace(watched.timeouts, precommit_s=precommit_s)
-            watched, is_stream = replace(watched, timeouts=timeouts), True
-        self.watch = watch = Watch(watched, is_stream, now)
+            total_by = now + self._watched.timeouts.total_s
+            watch.precommit_by = min(self.deadlines.precommit_by, total_by)
         self.history.steps.append(Step(now, None, commands))
         watch.saw(None, commands, now=now)
         if self.state is _OVER:
