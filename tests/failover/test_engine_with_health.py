@@ -321,6 +321,21 @@ def test_a_failover_is_not_sent_where_too_many_have_failed() -> None:
     assert refusal_of(engine.advance(AttemptFailed(1, SICK), 100.1))
 
 
+def test_a_first_attempt_that_was_not_processed_is_redialled_all_the_same() -> None:
+    """The budget bounds further attempts, and this is still the first one."""
+    house = House(a_route("a"))
+    ill = house.fleet.health(house.route.targets[0], 100.0)
+    ill.budget.tokens = 10.0
+    for _ in range(3):
+        ill.breaker.failed(100.0, ill.breaker.sent(), "scripted")
+    engine = house.an_exchange()
+    engine.start(100.0)
+    died = Failure(FailureClass.NOT_PROCESSED, "reused connection was closed")
+
+    dial = dial_of(engine.advance(AttemptFailed(1, died), 100.1))
+    assert (dial.target.id, dial.reason) == ("a/m", Reason.REDIAL)
+
+
 def test_throttles_move_no_breaker() -> None:
     house = House(a_route("ab"))
     now = 100.0

@@ -70,9 +70,15 @@ class Candidates:
                 self._fleet.passed_over[target.id, denied] += 1
         return None
 
-    def why_not(self, target: Target, now: float) -> Denied | None:
-        """What speaks against dialling a target now; None if nothing does."""
-        is_first = not self._attempts
+    def why_not(
+        self, target: Target, now: float, *, repeats_first: bool = False
+    ) -> Denied | None:
+        """What speaks against dialling a target now; None if nothing does.
+
+        `repeats_first`: what is dialled is the first attempt again, since nothing of it
+        was processed; it has its rights.
+        """
+        is_first = repeats_first or not self._attempts
         return self._fleet.why_not(self._route, target, is_first=is_first, now=now)
 
     def attempts_left(self) -> int:

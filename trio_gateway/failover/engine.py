@@ -187,7 +187,9 @@ class Engine:
     ) -> tuple[Command, ...]:
         target = attempt.target
         if self._is_redial_due(attempt, failure, now):
-            if self._case.candidates.why_not(target, now) is None:
+            is_first = attempt.number == 1
+            why_not = self._case.candidates.why_not
+            if why_not(target, now, repeats_first=is_first) is None:
                 return self._dial(target, Reason.REDIAL, now)
             # Others may have taken its slot, or been told to stay away.
             is_alone = not self.attempts.live()
