@@ -169,6 +169,7 @@ class Town:
             Client(wire_to),
             self._shared,
             idle=self._idle,
+            parting=self._idle,
             heads=self._heads,
             bodies=self._bodies,
         )

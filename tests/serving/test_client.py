@@ -49,6 +49,7 @@ def connection_over(wire: Busy, sweeper: Sweeper) -> Connection:
         Client(lambda _: wire),
         Shared(Toy(), limits, FailureLog(), {}),
         idle=Line(sweeper, limits.idle_s, Connection.end_idleness),
+        parting=Line(sweeper, limits.parting_s, Connection.end_idleness),
         heads=Line(sweeper, limits.head_s, Connection.give_up),
         bodies=Line(sweeper, limits.body_s, Exchange.give_up),
     )

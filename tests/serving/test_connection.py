@@ -654,3 +654,35 @@ async def test_draining_closes_the_idle_and_announces_the_close_to_the_busy(
 
     assert b"connection: close" in got.lower()
     assert got.endswith(b"slow")
+
+
+@pytest.mark.parametrize("asks_again", [True, False])
+async def test_who_could_not_be_told_of_a_drain_may_ask_once_more(
+    asks_again: bool, kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    """Else a request that was sent as the answer before it ended would be lost."""
+    server = Server(Toy(), kind=kind)
+    async with trio.open_nursery() as nursery:
+        ours, theirs = memory_stream_pair()
+        nursery.start_soon(server.serve_stream, theirs)
+        await ours.send_all(request("/three"))
+        got = bytes(await ours.receive_some())
+        assert b"connection: close" not in got.lower()
+        await server.drain()
+        while not got.endswith(b"0\r\n\r\n"):
+            more = await ours.receive_some()
+            assert more
+            got += more
+        began = trio.current_time()
+        if asks_again:
+            await ours.send_all(request("/hi"))
+        last = await read_to_end(ours)
+        await server.wait_until_empty()
+
+    waited_s = trio.current_time() - began
+    if asks_again:
+        assert last.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in last.lower()
+    else:
+        assert last == b""
+        assert waited_s == pytest.approx(0.5, abs=0.1)

@@ -139,6 +139,22 @@ async def test_who_is_idle_may_ask_once_more_while_parting(
     assert await live(kind, Toy(), story, drain=Drain(parting_s=2)) == 0
 
 
+async def test_who_asks_while_a_drain_is_announced_is_told_to_go_elsewhere(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    async def story(listener: MemoryListener, shutdown: Shutdown) -> None:
+        kept = await listener.dial()
+        assert b"connection: close" not in await ask(kept)
+        shutdown.request()
+        await trio.sleep(0.5)
+        for stream in (kept, await listener.dial()):
+            answer = await ask(stream)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in answer.lower()
+
+    assert await live(kind, Toy(), story, drain=Drain(notice_s=1)) == 0
+
+
 async def test_a_second_request_ends_at_once(
     kind: ServerKind, autojump_clock: MockClock
 ) -> None:
@@ -169,7 +185,7 @@ async def test_a_background_task_lives_as_long_as_the_sites(
 
     async def story(listener: MemoryListener, shutdown: Shutdown) -> None:
         stream = await listener.dial()
-        await stream.send_all(request("/three"))
+        await stream.send_all(request("/three", "connection: close"))
         await trio.sleep(0.1)
         shutdown.request()
         assert [data async for data in stream]

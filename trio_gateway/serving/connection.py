@@ -96,6 +96,7 @@ class Connection(TCPServer):
         self._has_greeted = False  # there is a protocol
         self._may_switch = False  # to HTTP/2, by its preface
         self._idle_by = float("inf")  # which no ping prolongs
+        self._has_answered = False
 
     async def run(self) -> None:
         """Serve the stream to its end and close it. Raises only `trio.Cancelled`."""
@@ -294,6 +295,7 @@ class Connection(TCPServer):
             case Closed():
                 self._stop(Ending.FINISHED)
             case Updated(idle=True):
+                self._has_answered = True
                 self._idle_by = trio.current_time() + self._limits.idle_s
                 self._await_request()
             case _:
@@ -332,9 +334,13 @@ class Connection(TCPServer):
         if self._has_part_of_head():
             self._enter(Phase.HEAD, limit_s=self._limits.head_s)
             return
-        self._enter(Phase.IDLE, limit_s=self._idle_by - trio.current_time())
+        limit_s = self._idle_by - trio.current_time()
+        is_draining = self.context.is_draining
+        if is_draining:
+            limit_s = min(limit_s, self._limits.parting_s)
+        self._enter(Phase.IDLE, limit_s=limit_s)
         self._idle[self] = None
-        if self.context.terminated.is_set():
+        if is_draining and (self.protocol.has_told_its_end or not self._has_answered):
             self._stop(Ending.IDLE)
 
     def _enter(self, phase: Phase, *, limit_s: float) -> None:

@@ -13,7 +13,10 @@ class Context(WorkerContext):
     def __init__(self, places: int) -> None:
         super().__init__(None)
         self._places = places
+        # These, and not Hypercorn's `terminated`: by that, a connection of HTTP/1.1
+        # would end with an answer that could not say so.
         self.is_parting = False  # an answer is the last one of its connection
+        self.is_draining = False  # and who has not asked yet is not waited for
         self.connections = 0
         self.extra_exchanges = 0
 

@@ -43,7 +43,7 @@ class HypercornLoop:
     @property
     def is_draining(self) -> bool:
         """Whether connections end with the request that they are serving."""
-        return self._context.terminated.is_set()
+        return self._context.is_draining
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection and close it; raises only `trio.Cancelled`."""
@@ -82,7 +82,6 @@ class HypercornLoop:
 
     async def drain(self) -> None:
         """Close idle connections now, and every other with its current answer."""
-        self._context.is_parting = True
-        await self._context.terminated.set()
+        self._context.is_parting = self._context.is_draining = True
         for connection in list(self._all):
             connection.drain()

@@ -22,6 +22,10 @@ class Limits:
     # Between requests. Well above the 5 s after which httpx drops its idle connections,
     # and above the 60 s of common balancers: the side that asks should close first.
     idle_s: float = 75.0
+    # The same while we drain, after an answer that had begun before and could not say
+    # that it is the last: who asks again at once would lose that request, sent before
+    # our close was seen. Longer than a round trip.
+    parting_s: float = 0.5
     # A send of one piece without any headway. The app's own limit is smaller; this one
     # is for answers that it does not watch.
     stall_s: float = 30.0

@@ -215,11 +215,11 @@ async def _drain(
 ) -> None:
     logger.info("draining limit_s=%g", drain.limit_s)
     drain.on_start()
+    for place in places:
+        place.server.part()
     await trio.sleep(drain.notice_s)
     accepting.cancel()
     await _close(places)
-    for place in places:
-        place.server.part()
     if drain.parting_s:
         await _are_empty(places, within_s=drain.parting_s)
     for place in places:

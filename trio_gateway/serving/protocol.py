@@ -150,6 +150,11 @@ class StrictProtocol(H11Protocol):
         """Whether a request was read to its end, and nothing after it."""
         return self.connection.has_read_all
 
+    @property
+    def has_told_its_end(self) -> bool:
+        """Say no: with an answer that announces it, the connection ends."""
+        return False
+
     async def begin(self) -> None:
         """Say nothing: in HTTP/1.1, the client begins."""
 

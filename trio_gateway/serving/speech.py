@@ -31,6 +31,10 @@ class Speech(Protocol):
     def has_read_all(self) -> bool:
         """Whether nothing is on its way to us, as far as we know."""
 
+    @property
+    def has_told_its_end(self) -> bool:
+        """Whether the client knows that it may not ask again here."""
+
     async def begin(self) -> None:
         """Say what comes first."""
 

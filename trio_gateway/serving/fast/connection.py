@@ -31,14 +31,17 @@ class Connection:
         shared: Shared,
         *,
         idle: Line["Connection"],
+        parting: Line["Connection"],
         heads: Line["Connection"],
         bodies: Line[Exchange],
     ) -> None:
         self._client = client
         self._shared = shared
         self._idle = idle
+        self._parting = parting
         self._heads = heads
         self._bodies = bodies
+        self._has_answered = False
         self._is_late = False
         self._last_words = b""
         self._must_linger = False
@@ -135,9 +138,14 @@ class Connection:
                 self._heads.enter(self)
             return
         self._heads.leave(self)
-        self._idle.enter(self)
-        if self._shared.is_draining:
-            self.close_if_idle()
+        if not self._shared.is_draining:
+            self._idle.enter(self)
+        elif self._has_answered:
+            self._idle.leave(self)
+            self._idle = self._parting
+            self._idle.enter(self)
+        else:
+            self.end_idleness()
 
     async def _goes_on(self, exchange: Exchange) -> bool:
         """Say whether another request may follow; where so, make way for it.
@@ -161,6 +169,7 @@ class Connection:
             self._heads.leave(self)
         if client.held:
             await trio.lowlevel.checkpoint()  # let others have their turn
+        self._has_answered = True
         return True
 
 

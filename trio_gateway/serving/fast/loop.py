@@ -80,6 +80,7 @@ class FastLoop:
             Client(wire_to),
             self._shared,
             idle=shift.idle,
+            parting=shift.parting,
             heads=shift.heads,
             bodies=shift.bodies,
         )
@@ -111,6 +112,7 @@ class _Shift:
         self.connections = 0
         self._sweeper = Sweeper()
         self.idle = Line(self._sweeper, limits.idle_s, Connection.end_idleness)
+        self.parting = Line(self._sweeper, limits.parting_s, Connection.end_idleness)
         self.heads = Line(self._sweeper, limits.head_s, Connection.give_up)
         self.bodies = Line(self._sweeper, limits.body_s, Exchange.give_up)
         self.stalls: Line[Wire] = Line(

@@ -58,12 +58,17 @@ class Http2:
         self._exchanges: dict[int, Exchange] = {}
         self._has_last = False  # nothing may begin any more
 
+    @property
+    def has_told_its_end(self) -> bool:
+        """Whether the client knows that it may not ask again here."""
+        return self._has_last
+
     async def begin(self) -> None:
         """Say our settings, and begin to write."""
         self._frames.begin()
         self._line.nursery.start_soon(self._way_out.run, self._write)
         self._way_out.flush()
-        if self._context.terminated.is_set():
+        if self._context.is_draining:
             self.drain()
         elif self._context.is_parting:
             self.part()
