@@ -26,6 +26,8 @@ HEADWAY_BYTES: Final = 16 * 1024
 
 # An app that streams from memory to a quick reader never waits. After so many sends it
 # steps back once: rare enough to cost nothing, often enough for a loop of milliseconds.
+# Before a send, not behind it: a client that leaves with the last byte would be taken
+# for one that left before it, if its departure were told before the send is over.
 SENDS_IN_A_ROW: Final = 16
 
 
@@ -79,7 +81,12 @@ class SocketWire:
 
     async def send(self, data: bytes) -> None:
         """Send all of it; see `Wire`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._sends_in_a_row < SENDS_IN_A_ROW:
+            self._sends_in_a_row += 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._sends_in_a_row = 0
+            await trio.lowlevel.checkpoint()
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -88,11 +95,6 @@ class SocketWire:
             raise BrokenWireError from None
         if sent < len(data):
             await self._send_rest(memoryview(data)[sent:])
-            return
-        self._sends_in_a_row += 1
-        if self._sends_in_a_row == SENDS_IN_A_ROW:
-            self._sends_in_a_row = 0
-            await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _send_rest(self, rest: memoryview) -> None:
         """Send what the kernel had no room for, as the client makes room."""

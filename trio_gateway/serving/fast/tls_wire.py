@@ -144,14 +144,15 @@ class TlsWire:
 
     async def send(self, data: bytes) -> None:
         """Send all of it; see `Wire`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._sends_in_a_row < SENDS_IN_A_ROW:
+            self._sends_in_a_row += 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._sends_in_a_row = 0
+            await trio.lowlevel.checkpoint()
         sent = self._write(data) if len(data) <= RECORD_BYTES else 0
         if sent < len(data):
             await self._send_records(memoryview(data)[sent:])
-        self._sends_in_a_row += 1
-        if self._sends_in_a_row >= SENDS_IN_A_ROW:
-            self._sends_in_a_row = 0
-            await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _send_records(self, rest: memoryview) -> None:
         """Send record by record; what OpenSSL has begun, it gets again until done."""
