@@ -4,7 +4,7 @@ from trio_gateway.chaos.answers import ChatRequest
 from trio_gateway.chaos.climate import Day
 from trio_gateway.chaos.faults import Fault, Group, parse_fault
 from trio_gateway.chaos.presets import PRESETS
-from trio_gateway.chaos.script import Pause, Refusal, Script
+from trio_gateway.chaos.script import Pause, Refusal, Script, taken_apart
 from trio_gateway.chaos.sky import FAULTS_MAX, Sky
 from trio_gateway.chaos.spread import FIRST_TOKENS
 from trio_gateway.chaos.weather import Weather
@@ -25,9 +25,8 @@ def a_sky(
 
 def outcome(sky: Sky, number: int, now: float, model: str = "m") -> int | Refusal:
     body = f'{{"model":"{model}","stream":true}}'.encode()
-    behaviour = sky.behaviour_for(
-        ChatRequest("/v1/chat/completions", body), number, now
-    )
+    decided = sky.behaviour_for(ChatRequest("/v1/chat/completions", body), number, now)
+    behaviour, _ = taken_apart(decided)
     return behaviour.status if isinstance(behaviour, Script) else behaviour
 
 

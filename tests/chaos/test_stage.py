@@ -6,11 +6,22 @@ from statistics import median
 import pytest
 
 from trio_gateway.chaos.answers import ChatRequest, Dialect
+from trio_gateway.chaos.onsets import onset_of, striking
 from trio_gateway.chaos.outline import Answers
 from trio_gateway.chaos.scenarios.load import load_scenario
 from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
 from trio_gateway.chaos.scenarios.worlds import Setting, setting_of
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script
+from trio_gateway.chaos.script import (
+    Behaviour,
+    Ending,
+    Onset,
+    Overtaken,
+    Pause,
+    Refusal,
+    Script,
+    UnderWay,
+    taken_apart,
+)
 from trio_gateway.chaos.stage import Actor, actors_of
 from trio_gateway.chaos.supply import DrawnSupply
 
@@ -39,7 +50,7 @@ weather:
     - {fault: down, from: 1m, for: 1m}
     - {fault: errors, status: 529, from: 2m, for: 1m, share: 25%}
     - {fault: slow, factor: 8, from: 3m, for: 1m}
-    - {fault: resets, from: 4m, for: 1m}
+    - {fault: resets, from: 4m, for: 1m, under_way: reset}
   far/deployed: {fault: capacity, left: 20%, from: 1m, for: 1m}
 """
 
@@ -61,7 +72,8 @@ def actors(setting: Setting) -> dict[str, Actor]:
 def answers(actor: Actor, at_s: float, *, model: str = "fast") -> list[Behaviour]:
     body = f'{{"model":"{model}","stream":true,"max_tokens":20}}'.encode()
     request = ChatRequest("/v1/chat/completions", body)
-    return [actor.behaviour_for(request, number, at_s) for number in range(1, 400)]
+    decided = (actor.behaviour_for(request, number, at_s) for number in range(1, 400))
+    return [taken_apart(one)[0] for one in decided]
 
 
 def statuses(found: list[Behaviour]) -> Counter[int | Refusal]:
@@ -159,9 +171,15 @@ def test_a_simulated_client_has_the_simulators_luck(setting: Setting) -> None:
             near.behaviour_for(a_simulated_clients(f"1/0/9{number}/1", 5), 1, 200.0)
             played = near.behaviour_for(a_simulated_clients(ticket, 30), 7, 200.0)
             assert isinstance(drawn, Answers)
-            assert isinstance(played, Script)
-            assert time_of(played) == pytest.approx(drawn.ends_s)
-            assert first_tokens([played]) == pytest.approx([drawn.opens_s])
+            assert isinstance(played, Overtaken)
+            assert isinstance(played.behaviour, Script)
+            assert time_of(played.behaviour) == pytest.approx(drawn.ends_s)
+            assert first_tokens([played.behaviour]) == pytest.approx([drawn.opens_s])
+            # So are the outages that may still begin.
+            spells = striking(setting.world.targets["near/fast"].spells)
+            name = f"{ticket}/near/fast/{turn}"
+            assert played.onset == onset_of(spells, name, after_s=200.0)
+            assert played.onset == Onset(240.0, UnderWay.RESET)
 
 
 def test_who_names_no_length_has_the_luck_of_its_number(

@@ -11,7 +11,16 @@ from tests.chaos.client import a_request
 from trio_gateway.chaos.answers import ChatRequest
 from trio_gateway.chaos.door import Hours
 from trio_gateway.chaos.outline import Hangs
-from trio_gateway.chaos.script import Behaviour, Pause, Refusal, Script, Send
+from trio_gateway.chaos.script import (
+    Behaviour,
+    Onset,
+    Overtaken,
+    Pause,
+    Refusal,
+    Script,
+    Send,
+    UnderWay,
+)
 from trio_gateway.chaos.server import House, SimulatedProvider, open_sockets, port_of
 from trio_gateway.chaos.world import Spell
 
@@ -33,12 +42,15 @@ def hours(how: Refusal, *, from_s: float = OPEN_S, until_s: float = inf) -> Hour
 
 @asynccontextmanager
 async def a_provider(
-    kept: Hours, behaviour: Behaviour = ANSWER
+    kept: Hours, behaviour: Behaviour = ANSWER, *, under_way: UnderWay | None = None
 ) -> AsyncIterator[tuple[SimulatedProvider, int]]:
     """A provider with hours, which begin now, and its port."""
+    falls_at = trio.current_time() + OPEN_S
 
-    def behave(_: ChatRequest, __: int) -> Behaviour:
-        return behaviour
+    def behave(_: ChatRequest, __: int) -> Behaviour | Overtaken:
+        if under_way is None:
+            return behaviour
+        return Overtaken(behaviour, Onset(falls_at, under_way))
 
     provider = SimulatedProvider(behave, house=House(hours=kept))
     listeners = await open_sockets("127.0.0.1", 0)
@@ -95,6 +107,27 @@ async def test_what_is_being_answered_then_is_answered_and_nothing_more() -> Non
         assert await ask(stream) == b"good"
         with trio.fail_after(SOON_S):
             assert await stream.receive_some() == b""
+
+
+async def test_a_process_that_dies_resets_what_it_is_answering() -> None:
+    kept = hours(Refusal.CONNECT_REFUSED)
+    async with (
+        a_provider(kept, LATE, under_way=UnderWay.RESET) as (_, port),
+        await trio.open_tcp_stream("127.0.0.1", port) as stream,
+    ):
+        with pytest.raises(trio.BrokenResourceError):
+            await ask(stream)
+
+
+async def test_a_network_that_is_gone_brings_nothing_more_of_an_answer() -> None:
+    kept = hours(Refusal.CONNECT_HANG)
+    async with (
+        a_provider(kept, LATE, under_way=UnderWay.SILENT) as (_, port),
+        await trio.open_tcp_stream("127.0.0.1", port) as stream,
+    ):
+        with trio.move_on_after(OPEN_S + SHUT_S) as patience:
+            await ask(stream)
+        assert patience.cancelled_caught
 
 
 async def test_a_black_hole_swallows_connections_and_lets_them_go_later() -> None:

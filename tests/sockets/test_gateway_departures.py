@@ -26,7 +26,7 @@ from tests.sockets.gateway import (
     weather,
 )
 from trio_gateway.chaos.answers import ChatRequest, Pace
-from trio_gateway.chaos.script import Behaviour
+from trio_gateway.chaos.script import Behaviour, Overtaken
 from trio_gateway.chaos.seen import RequestEnding
 from trio_gateway.chaos.server import Behave
 from trio_gateway.policy.route import Jitter, Policy, Route, Target
@@ -56,7 +56,7 @@ PHASES: Mapping[str, Behave] = {
 PLAIN = {"before a plain head", "in a plain body"}
 
 
-def behave(request: ChatRequest, number: int) -> Behaviour:
+def behave(request: ChatRequest, number: int) -> Behaviour | Overtaken:
     return PHASES[json.loads(request.body)["model"]](request, number)
 
 

@@ -9,6 +9,7 @@ import socket
 import struct
 from enum import Enum
 from ipaddress import IPv6Address, ip_address
+from math import inf
 from typing import Final, Protocol, assert_never
 
 import trio
@@ -31,10 +32,14 @@ from trio_gateway.chaos.script import (
     Aftermath,
     Behaviour,
     Ending,
+    Onset,
+    Overtaken,
     Pause,
     Refusal,
     Script,
     Send,
+    UnderWay,
+    taken_apart,
 )
 from trio_gateway.chaos.seen import RequestEnding, SeenRequest
 from trio_gateway.chaos.turns import Turn
@@ -72,7 +77,7 @@ class Desk(Protocol):
 
     def begin(
         self, request: HttpRequest, *, is_near: bool
-    ) -> tuple[SeenRequest, Behaviour, Turn]:
+    ) -> tuple[SeenRequest, Behaviour | Overtaken, Turn]:
         """Take a request that is whole; `is_near` if it comes from this machine."""
 
     def end(self, seen: SeenRequest, ending: RequestEnding) -> None:
@@ -90,6 +95,16 @@ class Connection:
         self._parting = Parting.CLOSE
         self._idling: trio.CancelScope | None = None
         self._is_leaving = False
+        self.answering: SeenRequest | None = None
+        self._fate = trio.CancelScope()  # of the answer that is under way
+        self._silent_from = inf
+
+    def befall(self, onset: Onset | None) -> None:
+        """Say which outage meets the answer that is under way; None: none does."""
+        at_s = inf if onset is None else onset.at_s
+        is_silent = onset is not None and onset.under_way is UnderWay.SILENT
+        self._silent_from = at_s if is_silent else inf
+        self._fate.deadline = inf if is_silent else at_s
 
     def leave_soon(self) -> None:
         """Close it, after the answer that is under way if there is one."""
@@ -170,17 +185,26 @@ class Connection:
 
     async def _answer(self, request: HttpRequest) -> Parting:
         """Play what the desk decides, and tell it how that ended."""
-        seen, behaviour, turn = self._desk.begin(request, is_near=self._is_near)
+        seen, decided, turn = self._desk.begin(request, is_near=self._is_near)
+        behaviour, onset = taken_apart(decided)
         ending = RequestEnding.STOPPED
+        self.answering, self._fate = seen, trio.CancelScope()
+        self.befall(onset)
+        parting = Parting.RESET
         try:
-            await turn.come()
-            parting = await self._play(behaviour, request, seen)
-            is_proper = _is_proper(behaviour)
+            with self._fate:
+                await turn.come()
+                parting = await self._play(behaviour, request, seen)
+            is_cut = self._fate.cancelled_caught or self._is_silent()
+            is_proper = _is_proper(behaviour) and not is_cut
             ending = RequestEnding.ANSWERED if is_proper else RequestEnding.FAULT
+            if self._is_silent():
+                parting = Parting.DEAF
         except trio.BrokenResourceError:
             self._has_client_left = True
             parting = Parting.CLOSE
         finally:
+            self.answering = None
             if self._has_client_left and ending is RequestEnding.STOPPED:
                 ending = RequestEnding.CLIENT_LEFT
             turn.leave()
@@ -212,7 +236,7 @@ class Connection:
         keeps_alive &= script.ending is not Ending.UNTERMINATED
         await trio.sleep(max(0.0, script.head_after_s - script.head_drips_s))
         for status in script.interim:
-            await self._stream.send_all(interim_bytes(status))
+            await self._send(interim_bytes(status))
         await self._send_head(
             head_bytes(script, framing, keeps_alive=keeps_alive), script.head_drips_s
         )
@@ -225,9 +249,9 @@ class Connection:
                 return Parting.CUT
             case Ending.CLEAN:
                 if framing is Framing.CHUNKED:
-                    await self._stream.send_all(LAST_CHUNK)
+                    await self._send(LAST_CHUNK)
                 if script.stray:
-                    await self._stream.send_all(script.stray)
+                    await self._send(script.stray)
                 return _after(script.aftermath) if keeps_alive else Parting.CLOSE
             case Ending.CUT:
                 return Parting.CUT
@@ -244,12 +268,20 @@ class Connection:
     async def _send_head(self, head: bytes, drips_s: float) -> None:
         """Send a head, at once or byte by byte."""
         if not drips_s:
-            await self._stream.send_all(head)
+            await self._send(head)
             return
         begun_at = trio.current_time()
         for place in range(len(head)):
             await trio.sleep_until(begun_at + drips_s * place / (len(head) - 1))
-            await self._stream.send_all(head[place : place + 1])
+            await self._send(head[place : place + 1])
+
+    async def _send(self, data: bytes) -> None:
+        """Send, unless nothing comes through any more."""
+        if not self._is_silent():
+            await self._stream.send_all(data)
+
+    def _is_silent(self) -> bool:
+        return trio.current_time() >= self._silent_from
 
     async def _play_body(
         self, script: Script, framing: Framing, seen: SeenRequest
@@ -266,8 +298,7 @@ class Connection:
             elif step.data:
                 await trio.sleep_until(due_at)
                 is_whole = place != breaks_at
-                framed = frame_bytes(step.data, framing, is_whole=is_whole)
-                await self._stream.send_all(framed)
+                await self._send(frame_bytes(step.data, framing, is_whole=is_whole))
                 seen.bytes_sent += len(step.data)
         # A client may leave as soon as it has all: no checkpoint where nothing waits.
         if due_at > trio.current_time():

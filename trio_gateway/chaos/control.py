@@ -48,6 +48,9 @@ class Controlled(Protocol):
     def forget(self) -> None:
         """Empty the log."""
 
+    def weather_changed(self) -> None:
+        """Let a weather that was told to its sky meet what is under way."""
+
 
 class Control:
     """Answers for some providers, by name. A `Desk` for a port of its own."""
@@ -99,6 +102,7 @@ class Control:
             case "/control/faults", "DELETE":
                 for sky in _skies(chosen).values():
                     sky.restore()
+                _let_it_begin(chosen)
             case "/control/requests", "GET":
                 return _said({"requests": _log(chosen)})
             case "/control/requests", "DELETE":
@@ -129,6 +133,12 @@ def _tell(chosen: Mapping[str, Controlled], body: bytes) -> None:
     now = trio.current_time()
     for sky in _skies(chosen).values():
         sky.tell(faults, preset=preset, lasts_s=lasts_s, now=now)
+    _let_it_begin(chosen)
+
+
+def _let_it_begin(chosen: Mapping[str, Controlled]) -> None:
+    for provider in chosen.values():
+        provider.weather_changed()
 
 
 def _read(body: bytes) -> tuple[tuple[Fault, ...], str | None, float]:

@@ -28,8 +28,13 @@ from trio_gateway.policy.route import Route, Target
 
 _NO_CAPACITY: Final = Fails(Failure(FailureClass.OVERLOADED, "no capacity", 503), 0.02)
 _NOT_CONNECTED: Final = Failure(FailureClass.CONNECT, "not connected in time")
-_RESET: Final = "connection reset"
-_IDLE: Final = "idle"
+# What becomes of an attempt when an outage begins: before its head, before its commit
+# point, after it.
+_RESET: Final = Failure(FailureClass.RESET, "connection reset")
+_BROKEN: Final = Failure(FailureClass.BAD_ANSWER, "connection reset", 200)
+_CUT: Final = Failure(FailureClass.INTERRUPTED, "connection reset")
+_IDLE: Final = Failure(FailureClass.TIMEOUT, "idle", 200)
+_FELL_SILENT: Final = Failure(FailureClass.INTERRUPTED, "idle")
 
 
 class Course:
@@ -242,8 +247,7 @@ class Dials:
     def _late(self, job: Job) -> None:
         if job.is_open:
             return  # who stood in line has two ends in the agenda
-        is_stream = job.course.question.crowd.clients.is_stream
-        cause = "first token late" if is_stream else "answer late"
+        cause = "first token late" if _is_stream(job) else "answer late"
         self._fail(job, Failure(FailureClass.TIMEOUT, cause))
 
     def _fail(self, job: Job, failure: Failure) -> None:
@@ -266,43 +270,45 @@ class Dials:
         onset = onset_of(job.provider.onsets, name, after_s=now, until_s=until_s)
         if onset is None:
             return
-        is_reset = onset.under_way is UnderWay.RESET
-        befall = self._reset if is_reset else self._fall_silent
-        has_begun = self._begins_at(job, name) <= onset.at_s
-        self._agenda.at(onset.at_s, befall, job, has_begun)
+        if onset.under_way is UnderWay.RESET:
+            has_head = isinstance(outline, Answers) and _is_stream(job)
+            failure = _BROKEN if has_head else _RESET
+            self._agenda.at(onset.at_s, self._reset, job, failure)
+        else:
+            begins_at = self._begins_at(job, name)
+            self._agenda.at(onset.at_s, self._fall_silent, job, begins_at)
 
     def _begins_at(self, job: Job, name: str) -> float:
         """When something of an answer is here that has not yet committed."""
         course, now = job.course, self._agenda.now
-        if not course.question.crowd.clients.is_stream or course.opens_at_token == 1:
+        if course.opens_at_token == 1 or not _is_stream(job):
             return inf
         outline = job.provider.supply.outline(
             name, tokens=course.question.tokens, opens_at_token=1, now=now
         )
         return now + outline.opens_s if isinstance(outline, Answers) else inf
 
-    def _reset(self, job: Job, has_begun: bool) -> None:  # noqa: FBT001 - by the agenda
+    def _reset(self, job: Job, failure: Failure) -> None:
         if job.is_over:
             return
         if job.is_open:
-            self._break(job, Failure(FailureClass.INTERRUPTED, _RESET), after_s=0.0)
-        elif has_begun:
-            self._fail(job, Failure(FailureClass.BAD_ANSWER, _RESET, 200))
+            self._break(job, _CUT, after_s=0.0)
+        elif job.place is not None and job.place.is_waiting:
+            self._fail(job, _RESET)
         else:
-            self._fail(job, Failure(FailureClass.RESET, _RESET))
+            self._fail(job, failure)
 
-    def _fall_silent(self, job: Job, has_begun: bool) -> None:  # noqa: FBT001 - likewise
+    def _fall_silent(self, job: Job, begins_at: float) -> None:
         if job.is_over:
             return
         job.is_silent = True
-        idle_s = job.provider.target.timeouts.idle_s
+        now, idle_s = self._agenda.now, job.provider.target.timeouts.idle_s
         if job.is_open:
-            self._break(job, Failure(FailureClass.INTERRUPTED, _IDLE), after_s=idle_s)
+            self._break(job, _FELL_SILENT, after_s=idle_s)
             return
         self._agenda.at(job.commit_by, self._late, job)
-        if has_begun:
-            idle = Failure(FailureClass.TIMEOUT, _IDLE, 200)
-            self._agenda.at(self._agenda.now + idle_s, self._fail, job, idle)
+        if begins_at <= now:
+            self._agenda.at(now + idle_s, self._fail, job, _IDLE)
 
     def _break(self, job: Job, ending: Failure, *, after_s: float) -> None:
         job.ends_at, job.ending = self._agenda.now + after_s, ending
@@ -336,3 +342,7 @@ class Dials:
         assert line is not None
         line.served(place)
         self._fill(provider)
+
+
+def _is_stream(job: Job) -> bool:
+    return job.course.question.crowd.clients.is_stream

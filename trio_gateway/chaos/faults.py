@@ -72,6 +72,10 @@ provider started or was told of the fault: `from=TIME`, `until=TIME`, and a rhyt
 `flap=ON/OFF`, or one that is drawn from the seed: `incident=MEDIAN` (one, log-normal),
 `outages=EVERY/MEDIAN` (many, in clusters) or `bursts=EVERY/LASTS` (exponential).
 
+What is under way when it begins, each time: `under_way=reset|silent|goes_on`, for the
+same rate of it, whatever its number. Without it, `refuse` resets, `connect_hang` makes
+silent, and under all others answers go on; so they do where requests are counted.
+
 `retry_after=TIME` goes with a status: as a `retry-after` in seconds, or in the form
 `hint=ms|date|reset|text|google|twice`; what is not a TIME is sent as it is. A TIME is
 `300ms`, `2s`, `1m`, `4h` or `5d`.
@@ -94,9 +98,10 @@ from trio_gateway.chaos.climate import (
     When,
 )
 from trio_gateway.chaos.effect_words import EFFECTS
-from trio_gateway.chaos.effects import Effect, Status
+from trio_gateway.chaos.effects import Effect, Refuse, Status
 from trio_gateway.chaos.error_forms import ERRORS
 from trio_gateway.chaos.errors import Hint, HintForm
+from trio_gateway.chaos.script import Refusal, UnderWay
 from trio_gateway.chaos.values import count_of, is_time, one_of, seconds_of
 
 
@@ -127,6 +132,7 @@ class Fault:
     times: int | None = None  # None: all that follow
     models: str | Group | None = None  # None: every model
     when: When = ALWAYS
+    under_way: UnderWay = UnderWay.GOES_ON  # what becomes of it when this begins
     text: str = field(default="", compare=False)  # as it was written
 
     def __post_init__(self) -> None:
@@ -134,6 +140,15 @@ class Fault:
             raise ValueError("a fault needs an effect, such as status=503")
         if not 0.0 <= self.rate <= 1.0:
             raise ValueError(f"rate={self.rate:g} is not a share between 0 and 1")
+
+    @property
+    def share(self) -> float:
+        """Which part it strikes of what is under way when it begins."""
+        return self.rate
+
+    def next_begin(self, after_s: float) -> float:
+        """The next instant after this one at which it begins; inf: there is none."""
+        return self.when.next_begin(after_s)
 
     def is_possible(self, number: int) -> bool:
         """Say whether this fault may strike the request of that number (from 1)."""
@@ -161,13 +176,15 @@ def parse_fault(text: str) -> Fault:
         if name in given:
             raise ValueError(f"{name} is there twice in {text!r}")
         given[name] = value if equals else None
+    effects = _effects(given)
     return Fault(
-        effects=_effects(given),
+        effects=effects,
         rate=_share(_value(given, "rate")) if "rate" in given else 1.0,
         after=count_of("after", given["after"]) if "after" in given else 0,
         times=count_of("times", given["times"]) if "times" in given else None,
         models=_models(_value(given, "model")) if "model" in given else None,
         when=_when(given),
+        under_way=_under_way(given, effects),
         text=text,
     )
 
@@ -254,6 +271,24 @@ def _rhythm(name: str, value: str) -> Rhythm:
     return make(*seconds)
 
 
+def _under_way(given: dict[str, str | None], effects: Iterable[Effect]) -> UnderWay:
+    if "under_way" in given:
+        value = _value(given, "under_way")
+        return UnderWay(one_of(value, list(UnderWay), what="under_way"))
+    if "after" in given or "times" in given:
+        return UnderWay.GOES_ON
+    refusals = (one.refusal for one in effects if isinstance(one, Refuse))
+    usual = (_UNDER_WAY[one] for one in refusals if one in _UNDER_WAY)
+    return next(usual, UnderWay.GOES_ON)
+
+
+# A process that is gone, and a network that is.
+_UNDER_WAY: Final = {
+    Refusal.CONNECT_REFUSED: UnderWay.RESET,
+    Refusal.CONNECT_HANG: UnderWay.SILENT,
+}
+
+
 def _share(value: str) -> float:
     number, percent, _ = value.partition("%")
     try:
@@ -270,7 +305,7 @@ def _value(given: dict[str, str | None], name: str) -> str:
 
 
 _STATUS_KEYS: Final = ("status", "error", "retry_after", "hint")
-_OPTIONS: Final = ("rate", "after", "times", "model", "from", "until")
+_OPTIONS: Final = ("rate", "after", "times", "model", "from", "until", "under_way")
 _RHYTHMS: Final[dict[str, tuple[int, Callable[..., Rhythm]]]] = {
     "flap": (2, Flaps),
     "incident": (1, Incident),

@@ -114,3 +114,10 @@ class Overtaken:
 
     behaviour: Behaviour
     onset: Onset
+
+
+def taken_apart(decided: Behaviour | Overtaken) -> tuple[Behaviour, Onset | None]:
+    """What is done with a request, and which outage will meet its answer."""
+    if isinstance(decided, Overtaken):
+        return decided.behaviour, decided.onset
+    return decided, None

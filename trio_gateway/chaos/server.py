@@ -31,7 +31,13 @@ from trio_gateway.chaos.door import Door, Hours
 from trio_gateway.chaos.errors import error_script, http_error_script
 from trio_gateway.chaos.faults import Fault
 from trio_gateway.chaos.http1 import HttpRequest
-from trio_gateway.chaos.script import Behaviour, Pause, Script
+from trio_gateway.chaos.script import (
+    Behaviour,
+    Overtaken,
+    Pause,
+    Script,
+    taken_apart,
+)
 from trio_gateway.chaos.seen import RequestEnding, SeenRequest
 from trio_gateway.chaos.sky import Play, Sky
 from trio_gateway.chaos.slots import Slots
@@ -50,7 +56,7 @@ BODY_KEPT_BYTES_MAX: Final = 16 * 1024
 CONNECTIONS_MAX: Final = 4_096
 
 
-Behave = Callable[[ChatRequest, int], Behaviour]
+Behave = Callable[[ChatRequest, int], Behaviour | Overtaken]
 """Decides what is done with the chat completion of a number."""
 
 
@@ -124,7 +130,7 @@ class SimulatedProvider:
         house = house or House()
         sky = Sky(weather, seed=seed, speed=house.speed, preset=preset, play=play)
 
-        def behave(request: ChatRequest, number: int) -> Behaviour:
+        def behave(request: ChatRequest, number: int) -> Behaviour | Overtaken:
             return sky.behaviour_for(request, number, trio.current_time())
 
         return cls(behave, house=house, sky=sky, on_request=on_request)
@@ -137,6 +143,15 @@ class SimulatedProvider:
     def forget(self) -> None:
         """Empty the log; what has not ended yet is forgotten as well."""
         self.seen.clear()
+
+    def weather_changed(self) -> None:
+        """Let a weather that was told to its sky meet what is under way."""
+        sky, now = self.sky, trio.current_time()
+        for connection in self._open_connections:
+            seen = connection.answering
+            if sky is not None and seen is not None and seen.model is not None:
+                onset = sky.onset_for(seen.model, seen.number, now, is_told=True)
+                connection.befall(onset)
 
     async def serve(
         self,
@@ -194,7 +209,7 @@ class SimulatedProvider:
 
     def begin(
         self, request: HttpRequest, *, is_near: bool
-    ) -> tuple[SeenRequest, Behaviour, Turn]:
+    ) -> tuple[SeenRequest, Behaviour | Overtaken, Turn]:
         """Write a request into the log and decide what is done with it."""
         path = request.path.partition("?")[0]
         if path.startswith(ROOT) and self.control is not None:
@@ -208,23 +223,26 @@ class SimulatedProvider:
         is_known = is_chat or path.endswith("/models")
         return seen, http_error_script(405 if is_known else 404), AT_ONCE
 
-    def _begin_chat(self, request: HttpRequest) -> tuple[SeenRequest, Behaviour, Turn]:
+    def _begin_chat(
+        self, request: HttpRequest
+    ) -> tuple[SeenRequest, Behaviour | Overtaken, Turn]:
         self._chats += 1
         chat = ChatRequest(path=request.path, body=request.body)
         seen = self._note(request, number=self._chats, chat=chat)
         refused = self._refused_at_the_door(request)
         if refused is not None:
             return seen, self._error(seen, name=refused), AT_ONCE
-        behaviour = self._behave(chat, self._chats)
+        decided = self._behave(chat, self._chats)
+        behaviour, _ = taken_apart(decided)
         slots = self._slots_of.get(seen.model or "", self._slots)
         if slots is None or not isinstance(behaviour, Script):
-            return seen, behaviour, AT_ONCE
+            return seen, decided, AT_ONCE
         if behaviour.status != 200:
-            return seen, behaviour, AT_ONCE  # to say no is no work
+            return seen, decided, AT_ONCE  # to say no is no work
         turn = slots.join(_takes_s(behaviour))
         if turn is None:
             return seen, self._error(seen, status=503), AT_ONCE
-        return seen, behaviour, turn
+        return seen, decided, turn
 
     def _refused_at_the_door(self, request: HttpRequest) -> str | None:
         """Name the error for a request that is not meant for such a provider."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
-from trio_gateway.chaos.answers import ChatRequest
+from trio_gateway.chaos.answers import Asked, ChatRequest
 from trio_gateway.chaos.faults import Fault
+from trio_gateway.chaos.onsets import striking
 from trio_gateway.chaos.presets import PRESETS
-from trio_gateway.chaos.script import Behaviour
+from trio_gateway.chaos.script import Behaviour, Onset, Overtaken
 from trio_gateway.chaos.weather import Weather
 
 # Faults that one provider can be told of at once.
@@ -31,7 +32,7 @@ class Reign:
     preset: str | None = None
 
 
-Play = Callable[[ChatRequest, int, float], Behaviour]
+Play = Callable[[ChatRequest, int, float], Behaviour | Overtaken]
 """Decides by a request, its number, and seconds."""
 
 
@@ -70,21 +71,60 @@ class Sky:
             self._is_begun = True
             self._usual = replace(self._usual, begun_at=now)
 
-    def behaviour_for(self, request: ChatRequest, number: int, now: float) -> Behaviour:
+    def behaviour_for(
+        self, request: ChatRequest, number: int, now: float
+    ) -> Behaviour | Overtaken:
         """Decide what is done with the request of that number (from 1)."""
         self.begin(now)
         self._requests = number
         reign = self.reign(now)
         at_s = (now - reign.begun_at) * self._speed
         if self._play is not None and reign is self._usual:
-            return self._play(request, number, at_s)
-        return reign.weather.behaviour_for(
+            played = self._play(request, number, at_s)
+            if isinstance(played, Overtaken):
+                return replace(played, onset=self._on_clock(played.onset, reign))
+            return played
+        behaviour = reign.weather.behaviour_for(
             request,
             seed=self._seed,
             number=number,
             at_s=at_s,
             before=reign.before,
         )
+        if not striking(reign.weather.faults):
+            return behaviour  # as a rule; else the request is read once more
+        try:
+            model = Asked.of(request).model
+        except ValueError:
+            return behaviour
+        onset = self.onset_for(model, number, now)
+        return behaviour if onset is None else Overtaken(behaviour, onset)
+
+    def onset_for(
+        self, model: str, number: int, now: float, *, is_told: bool = False
+    ) -> Onset | None:
+        """Say which outage will meet the answer to a request that is there now.
+
+        Args:
+            model: that is asked for.
+            number: of the request.
+            now: from when on.
+            is_told: whether the weather has just been told, and begins with this.
+        """
+        reign = self.reign(now)
+        if self._play is not None and reign is self._usual:
+            return None  # who plays knows
+        after_s = (now - reign.begun_at) * self._speed
+        onset = reign.weather.onset_for(
+            model,
+            seed=self._seed,
+            number=number,
+            after_s=-inf if is_told and reign is self._told else after_s,
+        )
+        return None if onset is None else self._on_clock(onset, reign)
+
+    def _on_clock(self, onset: Onset, reign: Reign) -> Onset:
+        return replace(onset, at_s=reign.begun_at + onset.at_s / self._speed)
 
     def reign(self, now: float) -> Reign:
         """Say which weather it is."""

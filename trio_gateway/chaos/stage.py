@@ -22,9 +22,18 @@ from trio_gateway.chaos.answers import (
 )
 from trio_gateway.chaos.door import Hours
 from trio_gateway.chaos.errors import error_script, http_error_script
+from trio_gateway.chaos.onsets import onset_of, striking
 from trio_gateway.chaos.scenarios.forecast import Bad
 from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Step
+from trio_gateway.chaos.script import (
+    Behaviour,
+    Ending,
+    Overtaken,
+    Pause,
+    Refusal,
+    Script,
+    Step,
+)
 from trio_gateway.chaos.seen import SeenRequest
 from trio_gateway.chaos.server import House, Room, SimulatedProvider
 from trio_gateway.chaos.spread import ANSWER_TOKENS
@@ -121,7 +130,7 @@ class Actor:
 
     def behaviour_for(
         self, request: ChatRequest, number: int, at_s: float
-    ) -> Behaviour:
+    ) -> Behaviour | Overtaken:
         """Decide what is done with a request, so long after the beginning."""
         try:
             asked = Asked.of(request)
@@ -131,7 +140,15 @@ class Actor:
         role = self.roles.get(asked.model)
         if role is None:
             return error_script(asked, voice, status=404)
-        luck, speed, place = draws(self._dice(asked, number))
+        name = self._dice(asked, number)
+        behaviour = self._behaviour(role, asked, voice, name, at_s)
+        onset = onset_of(striking(role.spec.spells), name, after_s=at_s)
+        return behaviour if onset is None else Overtaken(behaviour, onset)
+
+    def _behaviour(
+        self, role: Role, asked: Asked, voice: Voice, name: str, at_s: float
+    ) -> Behaviour:
+        luck, speed, place = draws(name)
         tokens = asked.answer_tokens or asked.tokens_max
         pace = Pace(
             tokens=tokens or round(ANSWER_TOKENS.at(speed)),

@@ -14,7 +14,8 @@ from trio_gateway.chaos.distortion import distort
 from trio_gateway.chaos.effects import Effect
 from trio_gateway.chaos.errors import http_error_script
 from trio_gateway.chaos.faults import Fault
-from trio_gateway.chaos.script import Behaviour
+from trio_gateway.chaos.onsets import onset_of, striking
+from trio_gateway.chaos.script import Behaviour, Onset
 from trio_gateway.chaos.spread import Spread
 
 
@@ -94,6 +95,20 @@ class Weather:
             and fault.when.reigns(at_s)
         )
         return distort(_struck(reigning, voice), asked, voice)
+
+    def onset_for(
+        self, model: str, *, seed: int, number: int, after_s: float
+    ) -> Onset | None:
+        """Say which fault ends the answer to a request by beginning; None: none does.
+
+        Args:
+            model: that is asked for.
+            seed: of all dice.
+            number: of the request.
+            after_s: when it was there, in seconds since this weather began.
+        """
+        faults = striking(fault for fault in self.faults if fault.is_about(model))
+        return onset_of(faults, f"{seed}/{self.provider}/{number}", after_s=after_s)
 
 
 def _struck(faults: Iterable[Fault], voice: Voice) -> Sequence[Effect]:

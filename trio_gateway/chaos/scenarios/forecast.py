@@ -25,7 +25,7 @@ from trio_gateway.chaos.scenarios.reading import (
     one_of,
     share,
 )
-from trio_gateway.chaos.script import Behaviour, Refusal
+from trio_gateway.chaos.script import Behaviour, Refusal, UnderWay
 from trio_gateway.chaos.world import Breaks, Effect, Shrinks, Slows, Spell
 from trio_gateway.policy.problems import listed
 from trio_gateway.policy.route import CommitPoint, Target
@@ -50,11 +50,18 @@ class Forecast:
     until_s: float = inf
     share: float = 1.0
     flaps: tuple[float, float] | None = None
+    under_way: UnderWay = UnderWay.GOES_ON
 
     def spell(self, target: Target) -> Spell:
         """The spell that it is for one target."""
-        effect = effect_of(self.what, target)
-        return Spell(effect, self.from_s, self.until_s, self.share, self.flaps)
+        return Spell(
+            effect_of(self.what, target),
+            self.from_s,
+            self.until_s,
+            self.share,
+            self.flaps,
+            self.under_way,
+        )
 
 
 def effect_of(what: Bad, target: Target) -> Effect:
@@ -135,7 +142,7 @@ FAULTS: Final[Mapping[str, tuple[str, Read]]] = {
 
 TIMES: Final = ("from", "until", "for")
 OF_PRESETS: Final = ("preset", *TIMES, "speed")
-OF_FAULTS: Final = ("fault", *TIMES, "share", "flaps")
+OF_FAULTS: Final = ("fault", *TIMES, "share", "flaps", "under_way")
 OF_SOME_FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "errors": ("status",),
     "throttled": ("status", "retry_after", "hint"),
@@ -308,10 +315,12 @@ def _fault(section: Section) -> Plan:
         for key in chain(*OF_SOME_FAULTS.values()):
             section.has(key)
     what = FAULTS[word or "down"][1](section)
+    fate = one_of(list(UnderWay), what="what becomes of it")
     forecast = Forecast(
         what,
         share=section.take("share", share, 1.0),
         flaps=_flaps(section.section("flaps", like="{down: 20s, up: 20s}")),
+        under_way=UnderWay(section.take("under_way", fate, "goes_on")),
     )
     return lambda _: (forecast,)
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 from trio_gateway.chaos.errors import HintForm
 from trio_gateway.chaos.scenarios.forecast import FAULTS, PRESETS
 from trio_gateway.chaos.scenarios.reading import NUMBER_MAX
+from trio_gateway.chaos.script import UnderWay
 from trio_gateway.chaos.spread import FIRST_TOKENS
 from trio_gateway.policy.quantities import DURATION_PATTERN, SIZE_PATTERN
 
@@ -76,6 +77,7 @@ SECONDS: Final = _spread(DURATION)
 TOKENS: Final = _spread(NUMBER, "conversation")
 FAULT: Final = _word("fault", {name: what for name, (what, _) in FAULTS.items()})
 PRESET: Final = _word("preset", {name: what for name, (what, _) in PRESETS.items()})
+UNDER_WAY: Final[JsonSchema] = {"enum": [each.value for each in UnderWay]}
 HINT: Final[JsonSchema] = {
     "enum": [form.value for form in HintForm if form is not HintForm.RAW]
 }

@@ -119,6 +119,12 @@ WEATHER: Final[Words] = {
         {"$ref": "#/$defs/Flaps"},
         {"down": "20s", "up": "20s"},
     ),
+    "under_way": Word(
+        "What becomes of that part of what is under way each time that it begins.",
+        forms.UNDER_WAY,
+        "reset",
+        "goes_on",
+    ),
     "speed": Word(
         "Of a preset: 60 makes a minute of an hour.", forms.NUMBER, 60, default=1
     ),

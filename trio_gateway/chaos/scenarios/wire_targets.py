@@ -25,11 +25,13 @@ from trio_gateway.chaos.answers import (
     stream_events,
 )
 from trio_gateway.chaos.network import MemoryNetwork
+from trio_gateway.chaos.onsets import onset_of, striking
 from trio_gateway.chaos.outline import Answers, Fails, Hangs, Outline
 from trio_gateway.chaos.scenarios.worlds import Setting
 from trio_gateway.chaos.script import (
     Behaviour,
     Ending,
+    Overtaken,
     Pause,
     Refusal,
     Script,
@@ -88,6 +90,7 @@ class WireTarget:
         self.host = host
         self._behind = setting.behind
         self._at_connect = at_connect
+        self._onsets = striking(spec.spells)
         self._supply = DrawnSupply(replace(spec, spells=later, capacity=None))
         self._wanted = wanted
         self._turns: Counter[str] = Counter()
@@ -144,7 +147,7 @@ class WireTarget:
                 luck -= spell.share
         return None
 
-    def _behave(self, request: ChatRequest, _: int) -> Behaviour:
+    def _behave(self, request: ChatRequest, _: int) -> Behaviour | Overtaken:
         now = trio.current_time()
         if any(spell.share >= 1.0 and spell.is_on(now) for spell in self._at_connect):
             return Refusal.RESET  # a connection from before, to what is gone
@@ -154,8 +157,9 @@ class WireTarget:
         if wanted is None:
             return Refusal.CLOSE  # nobody waits for it any more
         self._turns[ticket] += 1
+        name = f"{ticket}/{self.target.id}/{self._turns[ticket]}"
         outline = self._supply.outline(
-            f"{ticket}/{self.target.id}/{self._turns[ticket]}",
+            name,
             tokens=wanted.tokens,
             opens_at_token=wanted.opens_at_token,
             now=now,
@@ -163,8 +167,9 @@ class WireTarget:
         played = self._played(outline, wanted, is_stream=said.get("stream") is True)
         if isinstance(played, Script) and any(s.is_on(now) for s in self._at_connect):
             # Each attempt connects anew, so that each may be struck.
-            return replace(played, headers=(*played.headers, _CLOSE))
-        return played
+            played = replace(played, headers=(*played.headers, _CLOSE))
+        onset = onset_of(self._onsets, name, after_s=now)
+        return played if onset is None else Overtaken(_with_early_head(played), onset)
 
     def _played(
         self, outline: Outline, wanted: Wanted, *, is_stream: bool
@@ -216,3 +221,14 @@ class WireTarget:
             steps=tuple(steps),
             ending=ending,
         )
+
+
+def _with_early_head(played: Behaviour) -> Behaviour:
+    """Send a stream's head at once, as `stage` does, so that a break is one inside it.
+
+    Else it would be asked for again where its connection was used before.
+    """
+    if not isinstance(played, Script) or played.declared_length is not None:
+        return played
+    wait = Pause(played.head_after_s)
+    return replace(played, head_after_s=0.0, steps=(wait, *played.steps))
