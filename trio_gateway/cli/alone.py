@@ -8,14 +8,12 @@ from trio_gateway.cli.announce import announce
 from trio_gateway.cli.certificate import CertificateKeeper, CertificateSource
 from trio_gateway.cli.house import House, drain_of, lag_noted_by
 from trio_gateway.cli.operators import ADMIN_LIMITS, host_of
-from trio_gateway.cli.policy_log import PolicyLog
-from trio_gateway.cli.reload import Reloader, Retain
 from trio_gateway.cli.source import PolicySource
 from trio_gateway.cli.vigil import Keeper, hang_up
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.lag import watch_lag
 from trio_gateway.serving.collector import spare_the_collector
-from trio_gateway.serving.process import Addresses, Drain, Site, run
+from trio_gateway.serving.process import Addresses, Site, run
 from trio_gateway.serving.tls import Tls
 from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_admin_app, create_app
@@ -38,7 +36,13 @@ class Alone:
             news = PolicyNews(str(options.policy), loaded_at=time.time())
             gateway = self.house.gateway(upstream, self.policy, news)
             drain = drain_of(gateway, options)
-            reloader = self._reloader(gateway, upstream.retain, drain)
+
+            def loaded(policy: Policy, _: PolicyNews) -> None:
+                drain.limit_s = policy.gateway.drain_s
+
+            reloader = self.source.keeper(
+                self.house, gateway, retain=upstream.retain, on_loaded=loaded
+            )
             tls = None if self.tls is None else self.house.tls(self.tls.certificate)
             keepers: list[Keeper] = [reloader, *self._certificate_keepers(tls)]
             return await run(
@@ -51,24 +55,6 @@ class Alone:
                 on_listening=self._announce,
                 on_hangup=partial(hang_up, keepers),
             )
-
-    def _reloader(self, gateway: Gateway, retain: Retain, drain: Drain) -> Reloader:
-        told = PolicyLog(self.house.write, is_text=self.house.options.is_text)
-
-        def loaded(policy: Policy, news: PolicyNews) -> None:
-            drain.limit_s = policy.gateway.drain_s
-            told.loaded(policy, news)
-
-        return Reloader(
-            files=self.source.files,
-            seen=self.source.seen,
-            load=self.source.load,
-            gateway=gateway,
-            retain=retain,
-            on_loaded=loaded,
-            on_refused=told.refused,
-            on_unchanged=told.unchanged,
-        )
 
     def _certificate_keepers(self, tls: Tls | None) -> list[CertificateKeeper]:
         if self.tls is None or tls is None:

@@ -20,8 +20,6 @@ from trio_gateway.cli.certificate import CertificateKeeper, CertificateSource
 from trio_gateway.cli.house import House
 from trio_gateway.cli.operators import ADMIN_LIMITS, host_of
 from trio_gateway.cli.orders import Act, Adopt, Renew, Serve
-from trio_gateway.cli.policy_log import PolicyLog
-from trio_gateway.cli.reload import Reloader
 from trio_gateway.cli.source import PolicySource
 from trio_gateway.cli.vigil import Keeper, hang_up
 from trio_gateway.failover.view import targets_of
@@ -112,7 +110,9 @@ class Crew:
     async def _serve_behind(
         self, doors: Sequence[Listener], admin: Sequence[Listener]
     ) -> int:
-        reloader = self._reloader()
+        reloader = self._source.keeper(
+            self._house, self, retain=_retain_nothing, on_loaded=self._adopted
+        )
         failure: NeverReadyError | None = None
         code = 1
         async with trio.open_nursery() as nursery:
@@ -222,23 +222,8 @@ class Crew:
         # What is gone is forgotten, as by a single process.
         self._deeds = {t: deed for t, deed in self._deeds.items() if t in targets}
 
-    def _reloader(self) -> Reloader:
-        told = PolicyLog(self._house.write, is_text=self._house.options.is_text)
-
-        def adopted(policy: Policy, news: PolicyNews) -> None:
-            self._tell(Adopt(policy, news))
-            told.loaded(policy, news)
-
-        return Reloader(
-            files=self._source.files,
-            seen=self._source.seen,
-            load=self._source.load,
-            gateway=self,
-            retain=_retain_nothing,
-            on_loaded=adopted,
-            on_refused=told.refused,
-            on_unchanged=told.unchanged,
-        )
+    def _adopted(self, policy: Policy, news: PolicyNews) -> None:
+        self._tell(Adopt(policy, news))
 
     # The certificate.
 

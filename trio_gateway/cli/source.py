@@ -1,16 +1,19 @@
-"""Where a serving process's policy comes from: its files, and how they are read."""
+"""Where a serving process's policy comes from: its files, read now and again later."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from trio_gateway.cli.house import Options
+from trio_gateway.cli.house import House, Options
+from trio_gateway.cli.policy_log import PolicyLog
+from trio_gateway.cli.reload import Governed, Reloader, Retain
 from trio_gateway.cli.trust import why_not_trusted
 from trio_gateway.cli.watch import Look, WatchedFiles
 from trio_gateway.policy.divisible import undividable
 from trio_gateway.policy.load import load
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy
+from trio_gateway.web.gateway import PolicyNews
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,32 @@ class PolicySource:
         files.scan()
         seen = files.look()  # before it is read, lest a change in between be missed
         return cls(files, seen, partial(_load, options, environ))
+
+    def keeper(
+        self,
+        house: House,
+        gateway: Governed,
+        *,
+        retain: Retain,
+        on_loaded: Callable[[Policy, PolicyNews], None],
+    ) -> Reloader:
+        """Make what reads them again for a gateway, and says so in a house's log."""
+        told = PolicyLog(house.write, is_text=house.options.is_text)
+
+        def loaded(policy: Policy, news: PolicyNews) -> None:
+            on_loaded(policy, news)
+            told.loaded(policy, news)
+
+        return Reloader(
+            files=self.files,
+            seen=self.seen,
+            load=self.load,
+            gateway=gateway,
+            retain=retain,
+            on_loaded=loaded,
+            on_refused=told.refused,
+            on_unchanged=told.unchanged,
+        )
 
 
 def _load(options: Options, environ: Mapping[str, str]) -> Policy:
