@@ -54,10 +54,10 @@ _OVERLOADS: Final = (
 )
 # How long without other word. A throttle without a hint is doubled, up to a minute.
 _UNHINTED_S: Final = 5.0
-_LONGEST_UNHINTED_S: Final = 60.0
-_QUOTA_S: Final = 3600.0
-_NOT_FOUND_S: Final = 300.0
-_AUTH_S: Final = 600.0
+LONGEST_UNHINTED_S: Final = 60.0
+QUOTA_S: Final = 3600.0
+NOT_FOUND_S: Final = 300.0
+AUTH_S: Final = 600.0
 
 
 @dataclass(slots=True)
@@ -168,16 +168,16 @@ class Books:
         is_throttle = failure.kind is FailureClass.RATE_LIMIT
         if failure.kind is FailureClass.QUOTA:
             for other in self._of_account(target):
-                other.is_out(now + (_QUOTA_S if hint_s is None else hint_s))
+                other.is_out(now + (QUOTA_S if hint_s is None else hint_s))
         elif failure.kind is FailureClass.NOT_FOUND:
-            book.is_out(now + _NOT_FOUND_S)
+            book.is_out(now + NOT_FOUND_S)
         elif failure.kind is FailureClass.AUTH:
             # It may be the vendor's outage; then nobody is told to stay away.
             for other in self._of_account(target):
-                other.rests(now + _AUTH_S)
+                other.rests(now + AUTH_S)
         elif is_throttle or (failure.kind in FAULTS and hint_s is not None):
             least_s = _UNHINTED_S if hint_s is None else hint_s
-            most_s = _LONGEST_UNHINTED_S if hint_s is None else hint_s
+            most_s = LONGEST_UNHINTED_S if hint_s is None else hint_s
             cap_s = route.retry.hint_cap_s
             book.not_before = max(book.not_before, now + min(least_s, cap_s))
             book.rests(now + min(most_s, cap_s))

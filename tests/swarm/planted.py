@@ -23,7 +23,7 @@ from typing import Final
 HOUSE: Final = Path(__file__).parents[2]
 SEEDS_MAX: Final = 500
 # As `worlds` names them.
-_TARGET: Final = re.compile(r"\bt[0-9]+/m\b")
+_TARGET: Final = re.compile(r"\bt[0-9]+/[mn]\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,5 @@
 """An engine as the watch sees it: its public face, and what it was made of."""
 
-from collections.abc import Callable, Hashable
-from random import Random
-
 from trio_gateway.chaos.history import WatchedEngine
 from trio_gateway.failover.deadlines import Wish
 from trio_gateway.failover.fleet import Fleet
@@ -13,19 +10,20 @@ from trio_gateway.policy.route import CommitMode, Patience, Route, Target
 class ShownEngine(WatchedEngine):
     """A watched engine that can be asked what it was made of."""
 
-    def __init__(
-        self,
-        route: Route,
-        fleet: Fleet,
-        wish: Wish,
-        *,
-        ticket: Hashable,
-        random_for: Callable[[str], Random],
-    ) -> None:
-        super().__init__(route, fleet, wish, ticket=ticket, random_for=random_for)
-        self.route = route
-        self.fleet = fleet
-        self.wish = wish
+    @property
+    def route(self) -> Route:
+        """What the policy says about the model that was asked for."""
+        return self._case.route
+
+    @property
+    def fleet(self) -> Fleet:
+        """The health of all targets."""
+        return self._case.fleet
+
+    @property
+    def wish(self) -> Wish:
+        """What the client asked for."""
+        return self._case.wish
 
     def limits(self, target: Target) -> Patience:
         """What the policy lets this exchange wait for at a target."""

@@ -23,6 +23,7 @@ from typing import Final
 from tests.swarm.books import FAULTS, Books, RouteBook
 from tests.swarm.shown import ShownEngine
 from tests.swarm.steps import EPSILON_S, Seen, broken_rules
+from tests.swarm.worlds import RECOVERY_S
 from trio_gateway.failover.attempts import Attempt
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.budget import (
@@ -39,8 +40,6 @@ from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Route, Target
 from trio_gateway.relay.record import Outcome
 
-# From the healing, and the end of the last hint or disablement, on.
-_AFTER_HEALING_S: Final = 45.0
 # 35 s to the first probe, a request to the second, 10 s of ramp; and what was seen to
 # fail is forgotten after a minute.
 _BACK_AFTER_S: Final = 75.0
@@ -154,7 +153,7 @@ class HouseWatch:
             began_at < self._heals_at or engine.wish.is_client_retry
         ):
             self._gone_at = max(self._gone_at, now)
-        if began_at >= self._heals_at + _AFTER_HEALING_S and is_patient:
+        if began_at >= self._heals_at + RECOVERY_S and is_patient:
             self._after.append((began_at, engine, outcome))
         deadlines, winner = engine.deadlines, engine.attempts.winner
         by = deadlines.precommit_by if winner is None else deadlines.total_by
@@ -224,7 +223,9 @@ class HouseWatch:
             route.extras -= 1.0
         if attempt.number == 1:
             route.first = target.id
-        if attempt.number > 1 and book.tokens <= OPEN_ABOVE:
+        # The first one again, of which nothing was processed, is no further one.
+        is_further = attempt.number > 1 + (reason is Reason.REDIAL)
+        if is_further and book.tokens <= OPEN_ABOVE:
             is_ill = engine.fleet.health(target, now).breaker.skip_share(now) > 0.0
             if lease.is_panic or (is_trusted and is_ill):
                 self._broke(
@@ -339,7 +340,7 @@ class HouseWatch:
             for target in route.targets
             if target.id in self._healed
         ]
-        return max(self._heals_at, self._gone_at, min(rests)) + _AFTER_HEALING_S
+        return max(self._heals_at, self._gone_at, min(rests)) + RECOVERY_S
 
     def _broke(self, engine: ShownEngine, rule: str) -> None:
         """Keep the shortest histories."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Final
 
+from tests.swarm.books import AUTH_S, LONGEST_UNHINTED_S, NOT_FOUND_S, QUOTA_S
 from tests.swarm.policies import goes_on, is_narrow, targets_of
 from trio_gateway.chaos.errors import Hint, HintForm
 from trio_gateway.chaos.outline import Fails
@@ -17,9 +18,8 @@ from trio_gateway.chaos.world import Breaks, Capacity, Effect, Shrinks, Slows, S
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Route, Target
 
-# The longest that a target's own word keeps it out of use, unless it names a time.
-_OUT_S: Final = {"auth": 600.0, "not_found": 300.0, "quota": 3600.0}
-_UNHINTED_S: Final = 60.0
+# How long a target's own word keeps it out of use, unless it names a time.
+_OUT_S: Final = {"auth": AUTH_S, "not_found": NOT_FOUND_S, "quota": QUOTA_S}
 
 
 def struck(targets: Sequence[Target], dice: Random) -> Iterator[Sequence[Target]]:
@@ -60,7 +60,7 @@ class Weather:
     """Draws spells, and knows how long what they say keeps targets out of use."""
 
     def __init__(self, dice: Random, heals_at: float, *, is_small: bool) -> None:
-        self.rests_s = _UNHINTED_S
+        self.rests_s = LONGEST_UNHINTED_S
         self._dice = dice
         self._heals_at = heals_at
         self._is_small = is_small
