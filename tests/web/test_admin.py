@@ -147,7 +147,6 @@ async def test_a_configured_key_is_asked_for_but_not_by_health_checks() -> None:
         visitor = await get(app, "/metrics", *fields)
         assert visitor.status == 401
         assert visitor.field("www-authenticate") == "Bearer"
-        assert b"KEY is the one that TRIO_GATEWAY_ADMIN_KEY holds" in visitor.received
     right = ("authorization", "Bearer admin-key")
     assert (await get(app, "/metrics", right)).status == 200
     assert (await get(app, "/nowhere")).status == 401

@@ -12,9 +12,6 @@ from typing import Final
 
 from trio_gateway.policy.route import AccessKey
 
-ADMIN_KEY_VARIABLE: Final = "TRIO_GATEWAY_ADMIN_KEY"
-"""Where the environment holds the operators' key, which no policy has."""
-
 # Our own keys have 68 bytes, and nobody's has more than some hundreds. The bound is on
 # what is hashed for a stranger.
 TOKEN_BYTES_MAX: Final = 4096

@@ -6,12 +6,13 @@ from typing import Final
 
 import click
 
-from trio_gateway.access.keys import ADMIN_KEY_VARIABLE
 from trio_gateway.policy.route import Secret
 from trio_gateway.serving.limits import Limits
 
 # Operators and scrapers; clients must not lose their share of open files to them.
 ADMIN_LIMITS: Final = Limits(connections_max=64)
+
+ADMIN_KEY_VARIABLE: Final = "TRIO_GATEWAY_ADMIN_KEY"
 
 
 def admin_key(admin: str) -> Secret | None:

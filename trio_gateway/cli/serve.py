@@ -8,13 +8,12 @@ from typing import get_args
 import click
 import trio
 
-from trio_gateway.access.keys import ADMIN_KEY_VARIABLE
 from trio_gateway.cli.alone import Alone
 from trio_gateway.cli.certificate import CertificateSource
 from trio_gateway.cli.crew import Crew
 from trio_gateway.cli.demo import start_providers
 from trio_gateway.cli.house import House, Options
-from trio_gateway.cli.operators import admin_key
+from trio_gateway.cli.operators import ADMIN_KEY_VARIABLE, admin_key
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.source import PolicySource
 from trio_gateway.policy.problems import PolicyError

@@ -22,10 +22,6 @@ Headers = tuple[tuple[bytes, bytes], ...]
 # A name that is longer is nobody's, and neither an answer nor a record is to be filled.
 _NAME_CHARS_MAX: Final = 200
 
-_ACCESS_KEY: Final = (
-    "an access key from the operator of this gateway, not a provider's own"
-)
-
 # Some of OpenAI's clients choose their exception by `type`. Where it is not listed, it
 # is the client's error below 500, and ours from there on.
 _TYPES: Final[Mapping[int, str]] = {
@@ -63,18 +59,10 @@ class RefusedError(Exception):
         self.answer = answer
 
 
-def unauthorized(whose: str = _ACCESS_KEY) -> Answer:
-    """No key, or not one of ours; `whose` says which one is meant.
-
-    What was sent is not told from what was not, and never repeated.
-    """
-    return _error(
-        401,
-        "unauthorized",
-        "Unauthorized",
-        details={"authorization": f"must be 'Bearer KEY', where KEY is {whose}"},
-        headers=((b"www-authenticate", b"Bearer"),),
-    )
+def unauthorized() -> Answer:
+    """No key, or not one of ours."""
+    challenge = ((b"www-authenticate", b"Bearer"),)
+    return _error(401, "unauthorized", "Unauthorized", headers=challenge)
 
 
 def forbidden(what: str, why: str) -> Answer:

@@ -21,7 +21,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
-from trio_gateway.access.keys import ADMIN_KEY_VARIABLE, Keyring
+from trio_gateway.access.keys import Keyring
 from trio_gateway.policy.route import AccessKey, Secret
 from trio_gateway.telemetry.metrics import CONTENT_TYPE
 from trio_gateway.web import answers, chat
@@ -38,7 +38,6 @@ from trio_gateway.wire.headers import header, sane_request_id
 _BODY_BYTES_MAX: Final = 64 * 1024
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_OPERATORS_KEY: Final = f"the one that {ADMIN_KEY_VARIABLE} holds"
 _HEALTH: Final = frozenset({"/livez", "/readyz"})
 
 
@@ -120,7 +119,7 @@ def guard(
         if keyring is None or request.path in _HEALTH:
             return
         if key_of(fields, keyring, wall_now=wall_clock()) is None:
-            raise RefusedError(answers.unauthorized(_OPERATORS_KEY))
+            raise RefusedError(answers.unauthorized())
 
 
 def _readiness(gateway: Gateway) -> Mapping[str, object]:
