@@ -138,8 +138,8 @@ class Client:
             return False
         for event in self.h2.receive_data(bytes(data)):
             self._take(event)
-        # Who waits no longer says so all the same: windows that it took to h2 and not to
-        # the server would never open again.
+        # Who stops waiting says so all the same: windows that h2 was told of, and not
+        # the server, would never open again.
         with suppress(trio.BrokenResourceError), trio.move_on_after(1.0, shield=True):
             await self.flush()
         return True
