@@ -24,11 +24,31 @@ RECEIVE_BYTES: Final = 64 * 1024
 # client slower than 0.5 kB/s counts as stalled.
 HEADWAY_BYTES: Final = 16 * 1024
 
-# An app that streams from memory to a quick reader never waits. After so many sends it
-# steps back once: rare enough to cost nothing, often enough for a loop of milliseconds.
-# Before a send, not behind it: a client that leaves with the last byte would be taken
-# for one that left before it, if its departure were told before the send is over.
 SENDS_IN_A_ROW: Final = 16
+
+
+class Turns:
+    """Turns at sending, of which one in `SENDS_IN_A_ROW` waits until others had theirs.
+
+    An app that streams from memory to a quick reader never waits by itself. This is
+    rare enough to cost nothing, and often enough for a loop of milliseconds. It is
+    taken before a send, not behind it: a client that leaves with the last byte would
+    count as one that left before it, were its departure told before the send is over.
+    """
+
+    __slots__ = ("_in_a_row",)
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    async def take(self) -> None:
+        """Go on, unless cancelled; now and then let others run first."""
+        if self._in_a_row < SENDS_IN_A_ROW:
+            self._in_a_row += 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._in_a_row = 0
+            await trio.lowlevel.checkpoint()
 
 
 class SocketWire:
@@ -48,7 +68,7 @@ class SocketWire:
         self._owner = owner
         self._watch = watch
         self._stalls = stalls
-        self._sends_in_a_row = 0
+        self._turns = Turns()
         self._is_interrupted = False
         self.client, self.server = addresses_of(self._sock)
 
@@ -81,12 +101,7 @@ class SocketWire:
 
     async def send(self, data: bytes) -> None:
         """Send all of it; see `Wire`."""
-        if self._sends_in_a_row < SENDS_IN_A_ROW:
-            self._sends_in_a_row += 1
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._sends_in_a_row = 0
-            await trio.lowlevel.checkpoint()
+        await self._turns.take()
         try:
             sent = self._sock.send(data)
         except BlockingIOError:

@@ -21,7 +21,7 @@ import trio
 
 from trio_gateway.serving.addresses import addresses_of
 from trio_gateway.serving.fast.hangup import HangupWatch
-from trio_gateway.serving.fast.socket_wire import SENDS_IN_A_ROW, take_over
+from trio_gateway.serving.fast.socket_wire import Turns, take_over
 from trio_gateway.serving.fast.sweeper import Line
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.handshakes import Reason
@@ -61,7 +61,7 @@ class TlsWire:
         self._ahead = ReadAhead(limits.ahead_bytes_max)
         self._is_agreed = False  # on keys
         self._is_stopped = False  # there is more to be read, and no room for it
-        self._sends_in_a_row = 0
+        self._turns = Turns()
         self._greeting = trio.CancelScope()
         self.client, self.server = addresses_of(self._sock)
 
@@ -144,12 +144,7 @@ class TlsWire:
 
     async def send(self, data: bytes) -> None:
         """Send all of it; see `Wire`."""
-        if self._sends_in_a_row < SENDS_IN_A_ROW:
-            self._sends_in_a_row += 1
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._sends_in_a_row = 0
-            await trio.lowlevel.checkpoint()
+        await self._turns.take()
         sent = self._write(data) if len(data) <= RECORD_BYTES else 0
         if sent < len(data):
             await self._send_records(memoryview(data)[sent:])
