@@ -265,7 +265,7 @@ async def test_after_a_cancelled_send_nothing_more_is_sent(
             await part(send, b"a" * 99)
         await part(send, b"resumed", more=False)
 
-    app.at_resume = at_resume  # type: ignore[attr-defined]
+    app.ways["resume"] = at_resume
 
     async def client(stream: trio.abc.HalfCloseableStream) -> None:
         await stream.send_all(request("/resume"))

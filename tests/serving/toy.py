@@ -8,6 +8,7 @@ import trio
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Handler = Callable[[Receive, Send], Awaitable[None]]
 
 KIB_64 = b"x" * 65536
 
@@ -21,6 +22,7 @@ class Toy:
         self.ended = trio.Event()
         self.may_answer = trio.Event()
         self.lifespan: list[str] = []
+        self.ways: dict[str, Handler] = {}  # in place of the `at_` of a name
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -29,8 +31,9 @@ class Toy:
         self.seen.append(f"{scope['method']} {scope['path']}")
         self.started.set()
         try:
-            name = "at_" + scope["path"].strip("/*")
-            await getattr(self, name, self.at_nothing)(receive, send)
+            name = scope["path"].strip("/*")
+            usual: Handler = getattr(self, f"at_{name}", self.at_nothing)
+            await self.ways.get(name, usual)(receive, send)
         finally:
             self.ended.set()
 

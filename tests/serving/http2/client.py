@@ -186,8 +186,8 @@ class Client:
     def _take(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.InformationalResponseReceived(stream_id=int(number)):
-                status = dict(event.headers)[":status"]  # type: ignore[index] # text
-                self.answers[number].interim.append(int(status))
+                fields = {str(name): str(value) for name, value in event.headers}
+                self.answers[number].interim.append(int(fields[":status"]))
             case h2.events.ResponseReceived(stream_id=int(number)):
                 fields = {str(name): str(value) for name, value in event.headers}
                 self.answers[number].status = int(fields.pop(":status"))

@@ -153,7 +153,7 @@ async def test_a_rapid_reset_ends_its_connection(
                 break
         assert client.goaways[-1][0] == CALM
 
-    app.at_hi = app.at_wait  # type: ignore[method-assign]
+    app.ways["hi"] = app.at_wait
     await visit(app, story)
     assert bool(app.seen) is pause  # nothing was begun for what was left with it
     assert app.seen.count("GET /hi") <= BURST / FUTILE_COST
@@ -292,7 +292,7 @@ async def test_a_client_that_asks_for_more_words_than_it_takes_is_closed(
                 await client.send(*(DataFrame(1, b"x") for _ in range(100)))
             raise AssertionError("all of it was taken")
 
-    app.at_hi = app.at_wait  # type: ignore[method-assign]
+    app.ways["hi"] = app.at_wait
     await visit(app, story, lockstep=True, limits=Limits(ahead_bytes_max=100_000))
     assert trio.current_time() < Limits().stall_s
 

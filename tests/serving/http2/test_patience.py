@@ -117,7 +117,7 @@ async def test_after_a_cancelled_send_nothing_more_is_sent(
             await part(send, b"a" * BIG)
         await part(send, b"resumed", more=False)
 
-    app.at_resume = at_resume  # type: ignore[attr-defined]
+    app.ways["resume"] = at_resume
 
     async def story(client: Client) -> None:
         got = await client.get("/resume")

@@ -1,12 +1,14 @@
 """Requests and answers of HTTP/2, and that one stream is no other's business."""
 
+from functools import partial
+
 import pytest
 import trio
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, RstStreamFrame, WindowUpdateFrame
 from trio.testing import MockClock
 
-from tests.serving.http2.client import GET, Client
+from tests.serving.http2.client import GET, Answer, Client
 from tests.serving.http2.visits import visit
 from tests.serving.toy import Receive, Send, Toy, answer, begin, part, whole_body
 from trio_gateway.serving.limits import Limits
@@ -265,7 +267,7 @@ async def test_a_departure_overtakes_a_body_that_was_not_read(
         await trio.sleep(1)
         heard.append((await receive())["type"])
 
-    app.at_lazy = at_lazy  # type: ignore[attr-defined]
+    app.ways["lazy"] = at_lazy
 
     async def story(client: Client) -> None:
         number = await client.ask("/lazy", method="POST", is_whole=False)
@@ -327,6 +329,10 @@ async def test_data_for_a_stream_that_has_ended_harms_nobody(
 # Bodies.
 
 
+def has_answered(got: Answer) -> bool:
+    return bool(got.interim) or got.is_over
+
+
 async def test_a_body_is_asked_for_only_when_the_app_wants_it(
     autojump_clock: MockClock,
 ) -> None:
@@ -336,7 +342,7 @@ async def test_a_body_is_asked_for_only_when_the_app_wants_it(
         for path, interim in (("/echo", [100]), ("/early", [])):
             number = await client.ask(path, expects, method="POST", is_whole=False)
             got = client.answers[number]
-            await client.until(lambda got=got: bool(got.interim) or got.is_over)  # type: ignore[misc]
+            await client.until(partial(has_answered, got))
             assert got.interim == interim
             await client.upload(number, b"12", is_whole=True)
             await client.answer(number)
