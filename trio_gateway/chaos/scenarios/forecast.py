@@ -315,7 +315,7 @@ def _fault(section: Section) -> Plan:
         for key in chain(*OF_SOME_FAULTS.values()):
             section.has(key)
     what = FAULTS[word or "down"][1](section)
-    fate = one_of(list(UnderWay), what="what becomes of it")
+    fate = one_of(list(UnderWay), what="what can become of open answers")
     forecast = Forecast(
         what,
         share=section.take("share", share, 1.0),
