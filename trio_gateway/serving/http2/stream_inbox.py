@@ -44,11 +44,6 @@ class StreamInbox:
         self._give_out()
         self._receivers.unpark_all()
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the client has sent all of its request."""
-        return self._is_complete
-
     async def receive(self) -> ASGIReceiveEvent:
         """ASGI's `receive`: the body as it comes, then for ever `http.disconnect`."""
         await trio.lowlevel.checkpoint()
