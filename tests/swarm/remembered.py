@@ -27,6 +27,8 @@ REMEMBERED: Final = (
     ),
     Remembered(112, "who could be probed was not, as its budget was spent"),
     Remembered(1193, "the watch took what was sent before the healing for news"),
+    Remembered(131, "the watch took a first attempt that was sent again for another"),
+    Remembered(5251, "the watch took a disablement that was over for a present one"),
     Remembered(5297, "the watch reserved time for a target that was not next"),
     Remembered(
         1344, "a request that came after its client had gone ended the run", Depth.WIRE

@@ -190,8 +190,10 @@ class HouseWatch:
         self, engine: ShownEngine, attempt: Attempt, failure: Failure, now: float
     ) -> None:
         book = self.books.target(attempt.target)
-        account = engine.fleet.account(attempt.target.account)
-        is_outage = failure.kind is FailureClass.AUTH and account.disablement is None
+        # A refused key is out of use from now on, unless it is its vendor's outage.
+        out = engine.fleet.account(attempt.target.account).disablement
+        is_out = out is not None and out.is_active(now)
+        is_outage = failure.kind is FailureClass.AUTH and not is_out
         is_haste = failure.kind is FailureClass.TIMEOUT and engine.deadlines.is_hurried
         is_quick = now - attempt.started_at < attempt.lease.patience.p95_s(now)
         is_fault = failure.kind in FAULTS and not (is_haste and is_quick)
