@@ -27,7 +27,7 @@ THIRD_PARTY = {
     "wire": {"pydantic_core"},
     "providers": set[str](),
     "relay": {"trio"},
-    "telemetry": {"trio", "prometheus_client"},
+    "telemetry": {"trio"},
     "access": {"trio"},
     "upstream": {"trio", "httpx", "httpcore", "httptools"},
     "chaos": {"trio", "httpx", "httpcore", "httptools", "trustme"},

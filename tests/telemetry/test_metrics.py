@@ -12,7 +12,8 @@ from trio_gateway.failover.fleet import Denied, Fleet
 from trio_gateway.failover.health import Kind
 from trio_gateway.failover.view import describe
 from trio_gateway.relay.record import Outcome, Shed
-from trio_gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from trio_gateway.telemetry.exposition import CONTENT_TYPE
+from trio_gateway.telemetry.metrics import Metrics
 
 KIND = Kind(commits_whole=False, prompt_bucket=0)
 

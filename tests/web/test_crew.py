@@ -15,6 +15,7 @@ from trio_gateway.policy.route import Policy, Secret, Target
 from trio_gateway.policy.share import Share, divided
 from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.worker import visit
+from trio_gateway.telemetry.exposition import Families, show_number
 from trio_gateway.telemetry.workers import WorkersView
 from trio_gateway.web.app import create_admin_app
 from trio_gateway.web.crew import create_crew_app
@@ -52,8 +53,10 @@ class FakeCrew:
             said.append((index, Answer(1, *await visit(app, path, query))))
         return said
 
-    async def counted(self) -> bytes:
-        return b"counted 1\n"
+    async def counted(self) -> Families:
+        families: Families = {}
+        show_number(families, "counter", "counted_total", "What was counted.", 1)
+        return families
 
     def act(self, target: Target, action: Action) -> None:
         self.acts.append((target.id, action))
@@ -289,5 +292,5 @@ async def test_a_silent_worker_is_left_out() -> None:
 
 async def test_metrics_are_those_of_all() -> None:
     visitor = await get(a_crew(), "/metrics")
-    assert visitor.received == b"counted 1\n"
+    assert visitor.received.endswith(b"\ncounted_total 1.0\n")
     assert (visitor.field("content-type") or "").startswith("text/plain")

@@ -1,10 +1,13 @@
 """The operators' pages are JSON, and a person can read them without a tool."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
+import trio
 
-from trio_gateway.web.page import in_lines
+from trio_gateway.telemetry.exposition import Families, show_number
+from trio_gateway.web.page import in_lines, metrics_response
 
 PAGE = {"targets": [{"id": "a/m", "speeds": [1, 2]}, {"id": "b/m"}], "workers": []}
 
@@ -29,3 +32,26 @@ def test_to_its_depth_everything_has_a_line_of_its_own() -> None:
 @pytest.mark.parametrize("value", [{}, [], (), None, "x\ny", 1.5, True])
 def test_what_has_no_entries_is_one_line(value: object) -> None:
     assert in_lines(value, 3) == json.dumps(value)
+
+
+async def test_others_run_between_the_parts_of_the_metrics() -> None:
+    heard: list[str] = []
+
+    def parts() -> Iterator[Families]:
+        for name in ("one", "two", "three"):
+            heard.append(name)
+            part: Families = {}
+            show_number(part, "gauge", name, "A number.", 1)
+            yield part
+
+    async def another() -> None:
+        while "three" not in heard:
+            heard.append("another")
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(another)
+        response = await metrics_response(parts())
+
+    assert heard.index("one") < heard.index("another") < heard.index("three")
+    assert (await response.get_data(as_text=False)).count(b"# TYPE") == 3

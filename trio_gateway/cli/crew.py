@@ -40,10 +40,11 @@ from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.supervisor import NeverReadyError, Supervisor
 from trio_gateway.serving.workers.turns import Places
 from trio_gateway.serving.workers.worker import PARTING_S
+from trio_gateway.telemetry.exposition import Families
 from trio_gateway.telemetry.log import Field, Level, event_line
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.telemetry.sums import Sums
-from trio_gateway.telemetry.workers import WorkersView, workers_text
+from trio_gateway.telemetry.workers import WorkersView, show_workers
 from trio_gateway.web.crew import create_crew_app
 from trio_gateway.web.gateway import PolicyNews
 from trio_gateway.web.targets import Action, changed_line
@@ -52,6 +53,10 @@ _COMMAND: Final = (sys.executable, "-m", "trio_gateway.cli.worker")
 
 # A worker whose loop is so late is left out of an answer: the others' are wanted now.
 _ANSWER_S: Final = 2.0
+
+# Of metrics it may be as long as a scraper waits, who asks for them in the background:
+# for one that is left out, what was last read stands.
+_COUNTED_S: Final = 8.0
 
 # A worker's last word may be an exception's text.
 _CHARS_MAX: Final = 1000
@@ -265,18 +270,19 @@ class Crew:
         """Ask all workers that serve; of those that answer in time, by number."""
         serving = {slot.worker: slot.index for slot in self._supervisor.slots}
         asked = [child for child in self._children if child in serving]
-        answers = await _ask_all(asked, path, query)
+        answers = await _ask_all(asked, path, query, within_s=_ANSWER_S)
         said = [(self._children.get(c, serving[c]), one) for c, one in answers]
         return sorted(said, key=lambda each: each[0])
 
-    async def counted(self) -> bytes:
+    async def counted(self) -> Families:
         """What all workers have counted, those that are gone included."""
         asked = [child for child in self._children if child.ready.is_set()]
-        for child, answer in await _ask_all(asked, "/metrics", b""):
+        for child, answer in await _ask_all(asked, "/metrics", within_s=_COUNTED_S):
             if child in self._children and answer.status == 200:
                 self._sums.note(child, answer.body.decode())
-        own = self.metrics.render().decode()
-        return self._sums.text(own, workers_text(self.standing()))
+        own = self.metrics.families()
+        show_workers(own, self.standing())
+        return self._sums.families(own)
 
     def act(self, target: Target, action: Action) -> None:
         """Do this with a target in all workers, and in those that start later."""
@@ -289,7 +295,7 @@ class Crew:
 
 
 async def _ask_all(
-    children: Iterable[Child], path: str, query: bytes
+    children: Iterable[Child], path: str, query: bytes = b"", *, within_s: float
 ) -> list[tuple[Child, Answer]]:
     answers: list[tuple[Child, Answer]] = []
 
@@ -298,7 +304,7 @@ async def _ask_all(
         if answer is not None:
             answers.append((child, answer))
 
-    with trio.move_on_after(_ANSWER_S):
+    with trio.move_on_after(within_s):
         async with trio.open_nursery() as nursery:
             for child in children:
                 nursery.start_soon(ask, child)

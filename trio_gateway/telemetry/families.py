@@ -7,35 +7,25 @@ names that are gone can be forgotten, so that names that come and go do not pile
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector, CollectorRegistry
-from prometheus_client.utils import floatToGoString
-
-Labels = tuple[str, ...]
+from trio_gateway.telemetry.exposition import Families, Family, Labels, Naming, escaped
 
 _INFINITY: Final = "+Inf"
 
 
-class Counts(Collector):
-    """A counter with labels."""
+class Counts:
+    """A counter with labels; `name` is without the `_total` that it is shown with."""
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        name: str,
-        words: str,
-        labels: Sequence[str],
-    ) -> None:
+    def __init__(self, name: str, words: str, labels: Sequence[str]) -> None:
         self._name = name
         self._words = words
-        self._labels = labels
+        self._total = Naming(f"{name}_total", labels)
+        self._began = Naming(f"{name}_created", labels)
         self._counts: dict[Labels, int] = {}
         self._created: dict[Labels, float] = {}
-        registry.register(self)
 
     def count(self, *values: str) -> None:
         """Count one more under these labels, in their order."""
@@ -50,12 +40,17 @@ class Counts(Collector):
         for values in [values for values in self._counts if not is_known(values)]:
             del self._counts[values], self._created[values]
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """All that was counted."""
-        family = CounterMetricFamily(self._name, self._words, labels=self._labels)
-        for values, count in self._counts.items():
-            family.add_metric(values, count, created=self._created[values])
-        yield family
+    def show(self, families: Families) -> None:
+        """Add all that was counted."""
+        total = Family(self._words, "counter")
+        began = Family(self._words, "gauge")
+        for labels, count in self._counts.items():
+            values = tuple(map(escaped, labels))
+            total.samples[self._total(*values)] = count
+            began.samples[self._began(*values)] = self._created[labels]
+        families[f"{self._name}_total"] = total
+        if began.samples:
+            families[f"{self._name}_created"] = began
 
 
 class Spread:
@@ -69,11 +64,10 @@ class Spread:
         self.created = time.time()
 
 
-class Spreads(Collector):
+class Spreads:
     """A histogram with labels.
 
     Args:
-        registry: shows it.
         name: what it is called.
         words: what it says.
         labels: their names.
@@ -81,20 +75,17 @@ class Spreads(Collector):
     """
 
     def __init__(
-        self,
-        registry: CollectorRegistry,
-        name: str,
-        words: str,
-        labels: Sequence[str],
-        bounds: Sequence[float],
+        self, name: str, words: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> None:
         self._name = name
         self._words = words
-        self._labels = labels
         self._bounds = bounds
-        self._ends = (*map(floatToGoString, bounds), _INFINITY)
+        self._ends = (*map(repr, map(float, bounds)), _INFINITY)
+        self._bucket = Naming(f"{name}_bucket", (*labels, "le"))
+        self._others = [
+            Naming(f"{name}_{what}", labels) for what in ("count", "sum", "created")
+        ]
         self._spreads: dict[Labels, Spread] = {}
-        registry.register(self)
 
     def observe(self, value: float, *values: str) -> None:
         """Note one more value under these labels, in their order."""
@@ -109,12 +100,20 @@ class Spreads(Collector):
         for values in [values for values in self._spreads if not is_known(values)]:
             del self._spreads[values]
 
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """All that was observed."""
-        family = HistogramMetricFamily(self._name, self._words, labels=self._labels)
-        for values, spread in self._spreads.items():
-            buckets = list(zip(self._ends, accumulate(spread.numbers), strict=True))
-            family.add_metric(values, buckets, spread.total)
-            labels = dict(zip(self._labels, values, strict=True))
-            family.add_sample(f"{self._name}_created", labels, spread.created)
-        yield family
+    def show(self, families: Families) -> None:
+        """Add all that was observed."""
+        histogram = Family(self._words, "histogram")
+        began = Family(self._words, "gauge")
+        samples, bucket = histogram.samples, self._bucket
+        count, total, created = self._others
+        for labels, spread in self._spreads.items():
+            values = tuple(map(escaped, labels))
+            so_far = 0
+            for end, so_far in zip(self._ends, accumulate(spread.numbers), strict=True):
+                samples[bucket(*values, end)] = so_far
+            samples[count(*values)] = so_far
+            samples[total(*values)] = spread.total
+            began.samples[created(*values)] = spread.created
+        families[self._name] = histogram
+        if began.samples:
+            families[f"{self._name}_created"] = began

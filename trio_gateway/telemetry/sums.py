@@ -10,15 +10,13 @@
     when counting began       the earliest
 
 So no counter ever steps back because a process died. What it counted after it was last
-read is lost with it. Everything works on Prometheus' text format as our own `metrics`
-writes it, without timestamps; what a label says does not matter.
+read is lost with it. What a label says does not matter.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from prometheus_client.utils import floatToGoString
+from trio_gateway.telemetry.exposition import Families, Family, parse
 
 # Some hundred kinds of exchanges for each of a thousand models. Beyond it, what only
 # processes that are gone have counted is forgotten.
@@ -26,43 +24,12 @@ SAMPLES_KEPT_MAX: Final = 100_000
 
 _Join = Callable[[float, float], float]
 
-_number: Final[Callable[[float], str]] = floatToGoString
-
 _WORST: Final[Mapping[str, _Join]] = {
     "trio_gateway_shed_share": max,
     "trio_gateway_policy_refused": max,
     "trio_gateway_target_state": max,
     "trio_gateway_target_budget_tokens": min,
 }
-
-
-@dataclass(slots=True)
-class Family:
-    """One metric: what its two comments say, and its samples by name and labels."""
-
-    words: str
-    kind: str
-    samples: dict[str, float] = field(default_factory=dict)
-
-
-Families = dict[str, Family]
-
-
-def parse(text: str) -> Families:
-    """Read what `Metrics.render` has written."""
-    families: Families = {}
-    family = Family("", "untyped")
-    words = ""
-    for line in text.split("\n"):  # a label may hold what else ends lines
-        if line.startswith("# HELP "):
-            words = line[7:].partition(" ")[2]
-        elif line.startswith("# TYPE "):
-            name, _, kind = line[7:].partition(" ")
-            family = families.setdefault(name, Family(words, kind))
-        elif line:
-            sample, _, value = line.rpartition(" ")
-            family.samples[sample] = float(value)
-    return families
 
 
 def joined(all_families: Iterable[Families]) -> Families:
@@ -76,17 +43,6 @@ def joined(all_families: Iterable[Families]) -> Families:
                 known = into.samples.get(sample)
                 into.samples[sample] = value if known is None else join(known, value)
     return result
-
-
-def text_of(families: Families) -> bytes:
-    """Write them, each with its comments, as a scraper reads them."""
-    lines: list[str] = []
-    for name, family in families.items():
-        lines += [f"# HELP {name} {family.words}", f"# TYPE {name} {family.kind}"]
-        lines += [
-            f"{sample} {_number(value)}" for sample, value in family.samples.items()
-        ]
-    return ("\n".join(lines) + "\n").encode()
 
 
 def _join_of(name: str, kind: str) -> _Join:
@@ -122,9 +78,9 @@ class Sums:
         self._gone = joined([self._gone, kept])
         self._keep_bound()
 
-    def text(self, *own: str) -> bytes:
-        """Everything as one text; `own` are texts that are up to date by themselves."""
-        return text_of(joined([*map(parse, own), *self._living.values(), self._gone]))
+    def families(self, *own: Families) -> Families:
+        """Everything; `own` are up to date by themselves."""
+        return joined([*own, *self._living.values(), self._gone])
 
     def _keep_bound(self) -> None:
         if sum(len(one.samples) for one in self._gone.values()) <= self._kept_max:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trio_gateway.telemetry.sums import Family, text_of
+from trio_gateway.telemetry.exposition import Families, show, show_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,39 +17,41 @@ class WorkersView:
     rolls_stopped: int
 
 
-def workers_text(view: WorkersView) -> str:
-    """Everything in Prometheus' format, as `metrics.CONTENT_TYPE`."""
-
-    def family(words: str, kind: str, *samples: tuple[str, int]) -> Family:
-        return Family(words, kind, {name: float(value) for name, value in samples})
-
-    rolls = "trio_gateway_worker_rolls_total"
-    families = {
-        "trio_gateway_workers": family(
-            "Worker processes that there should be.",
-            "gauge",
-            ("trio_gateway_workers", view.count),
-        ),
-        "trio_gateway_workers_ready": family(
-            "Worker processes that serve clients.",
-            "gauge",
-            ("trio_gateway_workers_ready", view.ready),
-        ),
-        "trio_gateway_workers_looping": family(
-            "Worker processes that keep dying and are restarted slowly.",
-            "gauge",
-            ("trio_gateway_workers_looping", len(view.looping)),
-        ),
-        "trio_gateway_worker_deaths_total": family(
-            "Worker processes that ended unasked, or did not become ready.",
-            "counter",
-            ("trio_gateway_worker_deaths_total", view.deaths),
-        ),
-        rolls: family(
-            "Rolling restarts, by whether they came to their end.",
-            "counter",
-            (f'{rolls}{{outcome="done"}}', view.rolls_done),
-            (f'{rolls}{{outcome="stopped"}}', view.rolls_stopped),
-        ),
-    }
-    return text_of(families).decode()
+def show_workers(families: Families, view: WorkersView) -> None:
+    """Add all of it."""
+    show_number(
+        families,
+        "gauge",
+        "trio_gateway_workers",
+        "Worker processes that there should be.",
+        view.count,
+    )
+    show_number(
+        families,
+        "gauge",
+        "trio_gateway_workers_ready",
+        "Worker processes that serve clients.",
+        view.ready,
+    )
+    show_number(
+        families,
+        "gauge",
+        "trio_gateway_workers_looping",
+        "Worker processes that keep dying and are restarted slowly.",
+        len(view.looping),
+    )
+    show_number(
+        families,
+        "counter",
+        "trio_gateway_worker_deaths_total",
+        "Worker processes that ended unasked, or did not become ready.",
+        view.deaths,
+    )
+    show(
+        families,
+        "counter",
+        "trio_gateway_worker_rolls_total",
+        "Rolling restarts, by whether they came to their end.",
+        [(("done",), view.rolls_done), (("stopped",), view.rolls_stopped)],
+        ["outcome"],
+    )

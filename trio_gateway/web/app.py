@@ -23,13 +23,13 @@ from werkzeug.exceptions import (
 
 from trio_gateway.access.keys import Keyring
 from trio_gateway.policy.route import AccessKey, Secret
-from trio_gateway.telemetry.metrics import CONTENT_TYPE
 from trio_gateway.web import answers, chat
 from trio_gateway.web.answers import Answer, RefusedError
 from trio_gateway.web.catalog import catalog, json_response
 from trio_gateway.web.connection import InferenceApp, StrictConnection
 from trio_gateway.web.gateway import Gateway
 from trio_gateway.web.operators import operators_pages
+from trio_gateway.web.page import metrics_response
 from trio_gateway.web.rights import key_of
 from trio_gateway.web.targets import operators_targets
 from trio_gateway.wire.headers import header, sane_request_id
@@ -88,9 +88,7 @@ def create_admin_app(
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(
-            gateway.metrics.render(gateway.view()), content_type=CONTENT_TYPE
-        )
+        return await metrics_response(gateway.metrics.parts(gateway.view()))
 
     return app
 

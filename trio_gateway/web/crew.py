@@ -14,7 +14,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from trio_gateway.policy.route import Policy, Secret, Target
-from trio_gateway.telemetry.metrics import CONTENT_TYPE
+from trio_gateway.telemetry.exposition import Families
 from trio_gateway.telemetry.recent import EXCHANGES_MAX
 from trio_gateway.web import answers, merged
 from trio_gateway.web.answers import RefusedError
@@ -22,7 +22,7 @@ from trio_gateway.web.app import guard, plain_app
 from trio_gateway.web.gateway import PolicyNews
 from trio_gateway.web.ids import Ids
 from trio_gateway.web.operators import policy_page
-from trio_gateway.web.page import page_response
+from trio_gateway.web.page import metrics_response, page_response
 from trio_gateway.web.targets import Action, action_of, body, found
 
 
@@ -59,7 +59,7 @@ class Crew(Protocol):
     async def ask(self, path: str, query: bytes) -> Sequence[tuple[int, Reply]]:
         """Ask all workers that serve; of those that answer in time, by number."""
 
-    async def counted(self) -> bytes:
+    async def counted(self) -> Families:
         """What all workers have counted."""
 
     def act(self, target: Target, action: Action) -> None:
@@ -94,7 +94,7 @@ def create_crew_app(
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(await crew.counted(), content_type=CONTENT_TYPE)
+        return await metrics_response([await crew.counted()])
 
     @app.get("/admin/targets")
     async def targets() -> Response:

@@ -1,4 +1,4 @@
-"""How the operators' pages are written: JSON for programs, in lines for people.
+"""How the operators' pages are written: in JSON of many lines, and as metrics.
 
 Not `json.dumps(indent=2)`, which takes Python's own encoder: 20 ms for the last 200
 exchanges, in which no request goes on. Here a page is in lines to a certain depth, and
@@ -6,8 +6,12 @@ what is deeper stands in one line, where it can be searched like a log.
 """
 
 import json
+from collections.abc import Iterable
 
+import trio
 from quart import Response
+
+from trio_gateway.telemetry.exposition import CONTENT_TYPE, Families, text_of
 
 _MARGIN = "  "
 
@@ -15,6 +19,15 @@ _MARGIN = "  "
 def page_response(page: object, *, depth: int) -> Response:
     """Return a page of which so many levels have a line for each of their entries."""
     return Response(f"{in_lines(page, depth)}\n", content_type="application/json")
+
+
+async def metrics_response(parts: Iterable[Families]) -> Response:
+    """Write what was counted, and let requests go on between its parts."""
+    texts = []
+    for part in parts:
+        texts.append(text_of(part))
+        await trio.lowlevel.checkpoint()
+    return Response("".join(texts), content_type=CONTENT_TYPE)
 
 
 def in_lines(value: object, depth: int, margin: str = "") -> str:
