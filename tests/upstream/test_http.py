@@ -337,6 +337,24 @@ async def test_a_reused_connection_that_dies_before_an_answer_did_not_process_it
         assert kind(await upstream.open(call)) is FailureClass.NOT_PROCESSED
 
 
+async def test_a_reused_connection_that_ends_late_may_have_processed_it(
+    autojump_clock: trio.testing.MockClock, make: Make
+) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        await trio.sleep(1.5)
+
+    async with (
+        in_memory(serve) as place,
+        make(connect=place.connect) as upstream,
+    ):
+        call = a_call(place.base_url)
+        assert await whole(await upstream.open(call)) == b"hello"
+        assert kind(await upstream.open(call)) is FailureClass.RESET
+
+
 async def test_a_reused_connection_that_is_reset_did_not_process_it_either(
     autojump_clock: trio.testing.MockClock, make: Make
 ) -> None:

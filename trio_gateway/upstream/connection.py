@@ -10,6 +10,7 @@ import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.upstream.links import Link
+from trio_gateway.upstream.network import STALE_WITHIN_S
 from trio_gateway.upstream.reader import AnswerReader
 
 _RESET: Final = FailureClass.RESET
@@ -47,7 +48,7 @@ class Connection:
         """The fields of the answer, likewise; names in lower case."""
         return self._reader.headers
 
-    async def ask(self, request: bytes) -> Failure | None:
+    async def ask(self, request: bytes, *, now: float) -> Failure | None:
         """Send a request and wait for the head of its answer; None when it has come."""
         reader, link = self._reader, self._link
         try:
@@ -70,7 +71,7 @@ class Connection:
             try:
                 data = await link.receive()
             except trio.BrokenResourceError:
-                return _HEAD_RESET if reader.has_bytes else self._unanswered()
+                return _HEAD_RESET if reader.has_bytes else self._unanswered(now)
             except trio.ClosedResourceError:
                 return _HEAD_CLOSED
             if data:
@@ -78,7 +79,7 @@ class Connection:
             elif reader.has_bytes:
                 reader.feed_end()
             else:
-                return self._unanswered()
+                return self._unanswered(now)
         return None
 
     def _is_refused(self) -> bool:
@@ -148,5 +149,6 @@ class Connection:
         """Close at once; whoever waits on it gets a failure."""
         await self._link.aclose()
 
-    def _unanswered(self) -> Failure:
-        return _STALE if self._is_reused else _UNANSWERED
+    def _unanswered(self, asked_at: float) -> Failure:
+        is_soon = trio.current_time() - asked_at < STALE_WITHIN_S
+        return _STALE if self._is_reused and is_soon else _UNANSWERED

@@ -9,6 +9,7 @@ virtual time rules here too.
 
 import ssl
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import httpcore
@@ -22,6 +23,11 @@ from trio_gateway.relay.port import Connect
 # a firewall forgets one silently. A server that closes earlier is noticed (`Readable`).
 IDLE_S: Final = 20.0
 
+# So soon a connection that was closed while idle says so: a round trip, perhaps after a
+# retransmission. Who closes later had the request in hand, may have worked on it, and
+# charge for it: to ask again is another attempt then.
+STALE_WITHIN_S: Final = 1.0
+
 Carrier = TypeVar("Carrier", bound=trio.abc.Stream)
 
 
@@ -30,7 +36,7 @@ class NoAnswerError(Exception):
 
 
 class StaleConnectionError(NoAnswerError):
-    """So did one that had carried an answer before: it was closed while idle."""
+    """So did one that had carried an answer, and soon: it was closed while idle."""
 
 
 @runtime_checkable
@@ -142,6 +148,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         self._has_carried_an_answer = False
         self._is_reused = False
         self._is_unanswered = False
+        self._asked_at = -inf
         self._last_byte_at = trio.current_time()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -149,7 +156,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
 
         Raises:
             NoAnswerError: If the connection ended before a byte of the answer.
-            StaleConnectionError: Likewise, on a connection that is used again.
+            StaleConnectionError: Likewise, and soon, on one that is used again.
             trio.BrokenResourceError: If it was reset later than that.
         """
         data = b""
@@ -163,7 +170,9 @@ class NetworkStream(httpcore.AsyncNetworkStream):
             self._has_carried_an_answer = True
             self._last_byte_at = trio.current_time()
         elif self._is_unanswered:
-            raise StaleConnectionError if self._is_reused else NoAnswerError
+            is_soon = trio.current_time() - self._asked_at < STALE_WITHIN_S
+            is_stale = self._is_reused and is_soon
+            raise StaleConnectionError if is_stale else NoAnswerError
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -175,7 +184,9 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         """
         if not buffer:
             return
-        self._is_unanswered = True
+        if not self._is_unanswered:
+            self._is_unanswered = True
+            self._asked_at = trio.current_time()
         self._is_reused = self._has_carried_an_answer
         try:
             await self._stream.send_all(buffer)

@@ -218,7 +218,7 @@ class Pool:
         self._in_use.add(connection)
         leash.hold(connection.abort)
         try:
-            failure = await connection.ask(request)
+            failure = await connection.ask(request, now=now)
         except BaseException:
             await self._discard(connection)
             raise
