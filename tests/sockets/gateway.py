@@ -5,7 +5,9 @@ all connections takes `a.test` for the provider called `a`, wherever that listen
 """
 
 import json
+import shutil
 import socket
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -262,3 +264,11 @@ def _counted(app: Any, chats: Counter[str]) -> Any:
         await app(scope, receive, send)
 
     return counting
+
+
+def curl_can(feature: str = "") -> bool:
+    """Whether there is a curl here, and one that was built with this."""
+    if shutil.which("curl") is None:
+        return False
+    said = subprocess.run(["curl", "-V"], capture_output=True, text=True).stdout
+    return feature in said

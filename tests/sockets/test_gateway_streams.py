@@ -1,8 +1,6 @@
 """Streams through the whole gateway: ordinary ones, cut ones, and a stalled one."""
 
 import json
-import shutil
-import subprocess
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -25,6 +23,7 @@ from tests.sockets.gateway import (
     chat_body,
     chat_request,
     chat_request_in_http_2,
+    curl_can,
     eventually,
     open_gateway,
     weather,
@@ -87,13 +86,10 @@ STREAMS: dict[str, tuple[ServerKind, Stream]] = {
     "httpx": ("fast", by_httpx),
     "httpx, HTTP/2": ("hypercorn", partial(by_httpx, is_http_2=True)),
 }
-if shutil.which("curl"):
+if curl_can():
     STREAMS["curl"] = ("fast", by_curl)
-    if (
-        " HTTP2"
-        in subprocess.run(["curl", "-V"], capture_output=True, text=True).stdout
-    ):
-        STREAMS["curl, HTTP/2"] = ("hypercorn", by_curl_in_http_2)
+if curl_can("HTTP2"):
+    STREAMS["curl, HTTP/2"] = ("hypercorn", by_curl_in_http_2)
 
 
 @pytest.mark.parametrize("name", STREAMS)

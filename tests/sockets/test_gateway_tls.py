@@ -16,7 +16,13 @@ import trustme
 
 from tests.factories import KEY
 from tests.serving.doors import dial
-from tests.sockets.gateway import STUCK_S, chat_body, chat_request, eventually
+from tests.sockets.gateway import (
+    STUCK_S,
+    chat_body,
+    chat_request,
+    curl_can,
+    eventually,
+)
 from tests.sockets.test_gateway_process import (
     ENDLESS,
     Served,
@@ -185,3 +191,57 @@ async def test_all_workers_have_the_last_good_certificate_also_those_that_start_
     assert all(is_shown("two", served.port) for _ in range(8))
     lines = [line["event"] for line in served.said]
     assert lines.count("certificate_refused") == 1  # by the supervisor alone
+
+
+@pytest.mark.skipif(not curl_can("HTTP2"), reason="needs a curl that speaks HTTP/2")
+async def test_a_rolling_restart_over_http_2_loses_no_request_of_a_real_client(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    options = ("--server", "hypercorn", "--workers", "2")
+    served, _ = await serve_tls(nursery, tmp_path, *options, pace=Pace(tokens=2))
+    assert await eventually(lambda: len(pids(served)) == 2)
+    url = f"{served.clients}/v1/chat/completions"
+    asked: list[str] = []
+    is_over = trio.Event()
+
+    async def keep_asking() -> None:
+        while not is_over.is_set():  # each round over a connection of its own
+            asked.extend(await _by_curl(tmp_path, f"{url}?n=[1-100]"))
+
+    async with trio.open_nursery() as clients:
+        for _ in range(3):
+            clients.start_soon(keep_asking)
+        await served.says("exchange")
+        served.process.send_signal(signal.SIGUSR2)
+        with trio.fail_after(4 * STUCK_S):
+            await served.says("roll_done")
+        is_over.set()
+
+    assert set(asked) == {"200 over HTTP/2"}
+    assert len(asked) >= 300
+
+
+async def _by_curl(folder: Path, urls: str) -> list[str]:
+    """Ask for each, one after the other and by one connection while it lasts."""
+    ca = folder / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(str(ca))
+    command = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--noproxy",
+        "*",
+        "--cacert",
+        str(ca),
+    ]
+    for name, value in HEADERS.items():
+        command += ["--header", f"{name}: {value}"]
+    command += ["--data-binary", chat_body(stream=False).decode()]
+    command += [
+        "--output",
+        os.devnull,
+        "--write-out",
+        "%{http_code} over HTTP/%{http_version}\n",
+    ]
+    done = await trio.run_process([*command, urls], capture_stdout=True)
+    return done.stdout.decode().splitlines()
