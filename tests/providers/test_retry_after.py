@@ -39,6 +39,8 @@ def test_nothing_said_is_no_hint() -> None:
         (".5", 0.5),
         (" 7 ", 7.0),
         ("86400", 86400.0),
+        ("604800", 604800.0),
+        ("2678400", HINT_S_MAX),
         ("Sun, 09 Sep 2001 01:47:10 GMT", 30.0),
         ("Sunday, 09-Sep-01 01:47:10 GMT", 30.0),
         ("Sun Sep  9 01:47:10 2001", 30.0),
@@ -67,7 +69,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
         "1_0",
         "0x5",
         "²",
-        "86401",
+        "2678401",
         "1000000000",
         "9" * 60,
         "9" * 5000,
@@ -75,7 +77,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
         "5, 10",
         "5;",
         "1.2.3",
-        "Mon, 10 Sep 2001 01:46:41 GMT",
+        "Wed, 10 Oct 2001 01:46:41 GMT",
         "Fri, 31 Dec 9999 23:59:59 -2359",
         "Mon, 10 Sep 99999999999999999999 01:46:41 GMT",
         DATE[:-9],
@@ -86,7 +88,7 @@ def test_a_malformed_hint_was_not_given(value: str) -> None:
     assert of(retry_after=value, error=retry_info("3s")) == 3.0
 
 
-@pytest.mark.parametrize("value", ["", "NaN", "-5", "1e3", "86400001", DATE])
+@pytest.mark.parametrize("value", ["", "NaN", "-5", "1e3", "2678400001", DATE])
 def test_malformed_milliseconds_were_not_given(value: str) -> None:
     assert of(retry_after_ms=value) is None
     assert of(retry_after_ms=value, retry_after="2") == 2.0
@@ -100,7 +102,7 @@ def test_a_date_is_compared_with_the_answers_own() -> None:
 
 def test_the_first_value_that_can_be_read_counts() -> None:
     assert of(retry_after=["x", "5", "9"]) == 5.0
-    assert of(retry_after=["100000", "5"]) == 5.0
+    assert of(retry_after=["10000000", "5"]) == 5.0
 
 
 def test_names_come_in_any_case() -> None:
@@ -108,7 +110,8 @@ def test_names_come_in_any_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("1500", 1.5), ("0.5", 0.0005), ("86400000", 86400.0)]
+    ("value", "seconds"),
+    [("1500", 1.5), ("0.5", 0.0005), ("86400000", 86400.0), ("2678400000", HINT_S_MAX)],
 )
 def test_milliseconds_are_read(value: str, seconds: float) -> None:
     assert of(retry_after_ms=value) == pytest.approx(seconds)
@@ -163,7 +166,7 @@ def test_a_sentence_is_read(message: str, seconds: float) -> None:
         "try again in 5 sheep",
         "in 5s",
         "Limit 5s, used 6s",
-        "try again in 3 days",
+        "try again in 90 days",
         "try again in -5s",
     ],
 )

@@ -12,8 +12,9 @@ from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import Final
 
-# A longer hint is a mistake, or a moment and no duration: no limit lasts beyond a day.
-HINT_S_MAX: Final = 24 * 3600.0
+# A longer hint is a mistake, or a moment and no duration: limits are by the minute, the
+# day, the week, and the longest by the month.
+HINT_S_MAX: Final = 31 * 24 * 3600.0
 # Hints are short, and stand in short messages; the rest is not searched.
 _VALUE_BYTES_MAX: Final = 64
 _MESSAGE_CHARS_MAX: Final = 2000
