@@ -201,6 +201,25 @@ async def test_a_stream_longer_than_the_drain_ends_visibly_broken(
     assert seen[0].ending is RequestEnding.CLIENT_LEFT
 
 
+async def test_the_time_in_which_it_stands_still_takes_nothing_from_a_limit(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    served = await serve_in_a_process(nursery, tmp_path, pace=LONG, drain="2500ms")
+    stream = await a_stream(served.port)
+
+    served.process.send_signal(signal.SIGTERM)
+    await served.says("log", words="draining")
+    served.process.send_signal(signal.SIGSTOP)
+    await trio.sleep(3.5)
+    served.process.send_signal(signal.SIGCONT)
+    got = await read(stream)
+
+    assert got.ending == "whole"
+    assert await served.ends() == 0
+    halted = await served.says("log", words="stood still")
+    assert halted["level"] == "warning"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_it_at_once(
     number: signal.Signals, nursery: trio.Nursery, tmp_path: Path

@@ -23,6 +23,7 @@ from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.policy.share import WHOLE, Share, divided
 from trio_gateway.relay.record import ExchangeRecord
 from trio_gateway.relay.relay import Relay
+from trio_gateway.serving.awake import halted_s
 from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.process import Drain
 from trio_gateway.serving.server import ServerKind
@@ -92,7 +93,9 @@ class House:
             else lambda count: self._numbered(_dropped_line(count)),
         )
         self.metrics = Metrics(
-            slugs=policy.routes, lines_dropped=lambda: self.writer.dropped
+            slugs=policy.routes,
+            lines_dropped=lambda: self.writer.dropped,
+            halted_s=halted_s,
         )
         self.recorder = Recorder(
             self.metrics,

@@ -17,6 +17,7 @@ from trio_gateway.cli.operators import ADMIN_KEY_VARIABLE, admin_key
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.source import PolicySource
 from trio_gateway.policy.problems import PolicyError
+from trio_gateway.serving.awake import run_awake
 from trio_gateway.serving.process import BindError, place_of
 from trio_gateway.serving.server import ServerKind
 from trio_gateway.serving.tls import TlsError, TlsFiles
@@ -125,7 +126,7 @@ def serve(
         tls=_tls_files(tls_cert, tls_key),
     )
     try:
-        code = trio.run(_serve, options)
+        code = run_awake(_serve, options)
     except KeyboardInterrupt:  # before the signal receiver stood
         code = 1
     raise SystemExit(code)

@@ -14,6 +14,7 @@ from trio_gateway.cli.orders import Act, Adopt, Renew, Serve
 from trio_gateway.failover.view import targets_of
 from trio_gateway.policy.share import divided
 from trio_gateway.relay.lag import watch_lag
+from trio_gateway.serving.awake import run_awake
 from trio_gateway.serving.collector import spare_the_collector
 from trio_gateway.serving.process import Drain, Site, run
 from trio_gateway.serving.tls import Tls
@@ -121,4 +122,4 @@ def _act(gateway: Gateway, target_id: str, action: Action) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(trio.run(main, Inherited.of(sys.argv[1:])))
+    sys.exit(run_awake(main, Inherited.of(sys.argv[1:])))

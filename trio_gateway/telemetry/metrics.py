@@ -46,9 +46,11 @@ class Metrics:
         *,
         slugs: Container[str],
         lines_dropped: Callable[[], int] = lambda: 0,
+        halted_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.slugs = slugs
         self._lines_dropped = lines_dropped
+        self._halted_s = halted_s
         self._shed_share = 0.0
         self._is_refused = False
         self._inside = 0
@@ -266,6 +268,13 @@ class Metrics:
             "trio_gateway_log_lines_dropped_total",
             "Log lines that were dropped because nobody read them.",
             self._lines_dropped(),
+        )
+        show_number(
+            families,
+            "counter",
+            "trio_gateway_halted_seconds_total",
+            "How long the process stood still, which counts against nobody.",
+            self._halted_s(),
         )
 
     def _observe_attempt(self, attempt: AttemptRecord, *, is_stream: bool) -> None:

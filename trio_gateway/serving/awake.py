@@ -1,0 +1,80 @@
+"""A clock that stands still while the process does.
+
+`docker pause`, SIGSTOP, a machine that is moved or starved: a process may not run for
+seconds. When it goes on, every limit seems to have passed, though the answers that it
+waited for have come long ago and lie in the kernel: each provider would be blamed, and
+each stream broken off. So that time counts for nobody. All that waits here goes by
+Trio's clock, which is this one, and it is left out of it.
+
+What is noticed is a gap between two looks at the clock. Trio looks whenever it has
+waited, for as long as it said that it would, and all else looks many times in between;
+so a gap is either a halt, or one call that blocked everything, for which nobody else is
+to blame either. Time that a machine sleeps is not in the counter in the first place.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Final, TypeVar
+
+import trio
+
+# Shorter ones are the lateness of a busy loop, which sheds load and has to be seen.
+HALT_S: Final = 1.0
+
+# So much of a halt still counts: whoever asks how late the loop is shall hear of it.
+_SEEN_S: Final = 0.2
+
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+class AwakeClock(trio.abc.Clock, trio.abc.Instrument):
+    """Seconds in which this process ran; both a clock and an instrument of `trio.run`.
+
+    Args:
+        counter: counts all seconds, from wherever.
+    """
+
+    def __init__(self, counter: Callable[[], float] = perf_counter) -> None:
+        self._counter = counter
+        self._expected_by = counter()  # the next look, at the latest
+        self.halted_s = 0.0
+        """How long it stood still, all in all."""
+
+    def start_clock(self) -> None:
+        """Begin, as Trio does now."""
+        self._expected_by = self._counter()
+
+    def current_time(self) -> float:
+        """Say what time it is, which never runs back."""
+        now = self._counter()
+        if now - self._expected_by > HALT_S:
+            self._note_halt(now - self._expected_by)
+        self._expected_by = now
+        return now - self.halted_s
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Say how long it is until then."""
+        return deadline - self.current_time()
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Expect nobody to look before this wait is over."""
+        self._expected_by = self._counter() + timeout
+
+    def _note_halt(self, halt_s: float) -> None:
+        self.halted_s += halt_s - _SEEN_S
+        _log.warning("stood still for %.1f s, which count against nobody", halt_s)
+
+
+def run_awake(main: Callable[..., Awaitable[Result]], *args: object) -> Result:
+    """Run Trio by such a clock."""
+    clock = AwakeClock()
+    return trio.run(main, *args, clock=clock, instruments=[clock])
+
+
+def halted_s() -> float:
+    """Say how long this process stood still, as far as it is known; inside Trio."""
+    clock = trio.lowlevel.current_clock()
+    return clock.halted_s if isinstance(clock, AwakeClock) else 0.0
