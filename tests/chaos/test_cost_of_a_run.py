@@ -1,20 +1,30 @@
-"""What a simulated exchange costs: in calls, which are the same on every machine, and
-in memory, of which a day may take no more than an hour.
+"""What a simulated exchange costs: in calls and in turns of Trio's loop, which are the
+same on every machine, and in memory, of which a day may take no more than an hour.
 
 Whoever needs more calls than this has a reason to say, and raises the number with it.
 """
 
 import gc
 import tracemalloc
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.failover.test_cost import calls_in
 from trio_gateway.chaos.scenarios.load import Scenario, load_scenario
 from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
 from trio_gateway.chaos.scenarios.run import Run, run_decisions
+from trio_gateway.chaos.scenarios.wire import Door, Wire
+from trio_gateway.chaos.scenarios.wire_targets import CHUNKS_MAX
+from trio_gateway.chaos.scenarios.witness import Witness
+from trio_gateway.chaos.scenarios.worlds import setting_of
+from trio_gateway.chaos.spread import Spread
+from trio_gateway.chaos.tally import Result
+from trio_gateway.cli.simulate_wire import play
+from trio_gateway.failover.fleet import Fleet
 
 FOLDER = Path(__file__).parents[2] / "policies" / "scenarios"
 DAY_S = 86_400.0
@@ -46,6 +56,63 @@ def test_an_exchange_costs_no_more_calls_than_it_did(name: str, calls_max: int) 
     exchanges = runs[0].result.total.exchanges
     assert exchanges > 2000
     assert (calls - once) / exchanges <= calls_max
+
+
+class Turns(trio.abc.Instrument):
+    """Counts turns of Trio's loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+class CountedWire(Wire):
+    """A wire that notes what it costs."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        policy = make_policy(read_policy_document(scenario.policy))
+        setting = setting_of(scenario, policy, "1")
+        witness = Witness(scenario.duration_s, None)
+        super().__init__(setting, policy, seed=1, witness=witness)
+        self.turns = Turns()
+
+    def run(self) -> None:
+        """Let it happen."""
+        play(self, 1)
+
+    async def drive(
+        self, door: Door, fleet: Fleet, lose_idle: Callable[[], Awaitable[None]]
+    ) -> Result:
+        trio.lowlevel.add_instrument(self.turns)
+        return await super().drive(door, fleet, lose_idle)
+
+
+# 36.3 and 126.7 turns, 5,690 and 17,230 calls on 30 November 2026. Twice as many before
+# readers and sleepers were woken by alarms.
+@pytest.mark.parametrize(
+    ("tokens", "turns_max", "calls_max"),
+    [(1, 38, 6_000), (CHUNKS_MAX, 130, 18_000)],
+    ids=["one chunk", "twenty chunks"],
+)
+def test_an_exchange_in_bytes_costs_no_more_than_it_did(
+    tokens: int, turns_max: int, calls_max: int
+) -> None:
+    calm = a_scenario("hard-outage", duration_s=4.0)  # which begins after two minutes
+    (crowd,) = calm.crowds
+    length = Spread(((0.0, tokens), (1.0, tokens)))
+    crowd = replace(crowd, base=replace(crowd.base, answer_tokens=length))
+    wire = CountedWire(replace(calm, crowds=(crowd,)))
+    once = CountedWire(replace(calm, crowds=(crowd,), duration_s=0.001))
+
+    calls = calls_in(wire.run) - calls_in(once.run)
+
+    exchanges = wire.tally.result().total.exchanges
+    turns = wire.turns.count - once.turns.count
+    assert exchanges > 70
+    assert turns / exchanges <= turns_max
+    assert calls / exchanges <= calls_max
 
 
 def test_a_day_of_traffic_takes_no_more_memory_than_its_first_hours() -> None:

@@ -6,7 +6,17 @@ import pytest
 import trio
 import trio.testing
 
+from trio_gateway.chaos.clock import LeapingClock
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
+
+
+@pytest.fixture(params=["jumping", "leaping"])
+def clock(request: pytest.FixtureRequest) -> trio.abc.Clock:
+    """Trio's for tests, or the one whose alarms wake those who wait."""
+    if request.param == "leaping":
+        return LeapingClock()
+    return trio.testing.MockClock(autojump_threshold=0.0)
+
 
 NEAR, FAR = ("127.0.0.1", 50000), ("provider", 443)
 
@@ -20,7 +30,7 @@ def a_pair(
 
 @pytest.mark.parametrize("latency_s", [0.0, 0.01])
 async def test_streams_behave_as_trio_asks_of_a_stream(
-    autojump_clock: trio.testing.MockClock, latency_s: float
+    clock: trio.abc.Clock, latency_s: float
 ) -> None:
     async def make() -> tuple[MemoryStream, MemoryStream]:
         return a_pair(latency_s=latency_s)
@@ -35,7 +45,7 @@ async def test_streams_behave_as_trio_asks_of_a_stream(
 
 
 async def test_bytes_arrive_one_latency_after_they_were_sent(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     near, far = a_pair(latency_s=0.05)
     await near.send_all(b"first")
@@ -49,7 +59,7 @@ async def test_bytes_arrive_one_latency_after_they_were_sent(
 
 
 async def test_a_sender_waits_for_a_slow_reader(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     near, far = a_pair(buffer_bytes=10)
     async with trio.open_nursery() as nursery:
@@ -63,7 +73,7 @@ async def test_a_sender_waits_for_a_slow_reader(
 
 
 async def test_what_was_sent_before_a_reset_arrives_before_it(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     near, far = a_pair(latency_s=0.05)
     await near.send_all(b"last words")
@@ -79,7 +89,7 @@ async def test_what_was_sent_before_a_reset_arrives_before_it(
 
 
 async def test_a_close_is_an_end_and_not_an_error_for_the_reader(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     near, far = a_pair(latency_s=0.05)
     await near.send_all(b"bye")
@@ -91,7 +101,7 @@ async def test_a_close_is_an_end_and_not_an_error_for_the_reader(
 
 
 async def test_a_writer_learns_after_one_latency_that_nobody_reads(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     near, far = a_pair(latency_s=0.05)
     await far.aclose()
@@ -103,7 +113,7 @@ async def test_a_writer_learns_after_one_latency_that_nobody_reads(
 
 
 async def test_a_blocked_writer_wakes_when_the_reader_leaves(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     near, far = a_pair(latency_s=0.05, buffer_bytes=4)
     broken_at = None
@@ -131,7 +141,7 @@ async def test_a_half_closed_stream_still_carries_the_other_direction() -> None:
 
 
 async def test_a_pool_can_see_that_a_connection_is_stale(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     near, far = a_pair(latency_s=0.05)
     assert not near.is_readable()
@@ -142,7 +152,7 @@ async def test_a_pool_can_see_that_a_connection_is_stale(
 
 
 async def test_a_connection_takes_a_round_trip_and_names_its_ends(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     network = MemoryNetwork(latency_s=0.05)
     listener = network.listen("provider", 443)
@@ -157,7 +167,7 @@ async def test_a_connection_takes_a_round_trip_and_names_its_ends(
 
 
 async def test_unknown_hosts_and_ports_fail_as_the_operating_system_would(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     network = MemoryNetwork()
     listener = network.listen("provider", 443)
@@ -183,7 +193,7 @@ async def test_free_ports_are_given_out_once() -> None:
 
 
 async def test_a_black_hole_never_answers(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.abc.Clock,
 ) -> None:
     network = MemoryNetwork()
     network.swallow("provider", 443)
@@ -216,3 +226,65 @@ async def test_trio_serves_memory_listeners_like_any_other() -> None:
         await near.send_all(b"hello")
         assert await near.receive_some() == b"hello"
         nursery.cancel_scope.cancel()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often one task is run."""
+
+    def __init__(self) -> None:
+        self.task = trio.lowlevel.current_task()
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self.task
+
+
+@pytest.mark.parametrize("clock", ["leaping"], indirect=True)
+async def test_where_alarms_are_kept_a_reader_runs_once_for_what_it_waits_for(
+    clock: trio.abc.Clock,
+) -> None:
+    near, far = a_pair(latency_s=0.05)
+    steps = Steps()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.send_all, b"first")
+        trio.lowlevel.add_instrument(steps)
+        assert await far.receive_some() == b"first"
+        trio.lowlevel.remove_instrument(steps)
+    assert steps.count == 1
+    assert trio.current_time() == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("has_come", [False, True])
+async def test_to_receive_is_a_checkpoint_and_takes_nothing_if_cancelled(
+    clock: trio.abc.Clock, *, has_come: bool
+) -> None:
+    near, far = a_pair(latency_s=0.05)
+    await near.send_all(b"kept")
+    await trio.sleep(0.1 if has_come else 0.01)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await far.receive_some()
+    assert scope.cancelled_caught
+    assert await far.receive_some() == b"kept"
+
+
+async def test_a_reader_that_was_cancelled_is_not_woken_later(
+    clock: trio.abc.Clock,
+) -> None:
+    near, far = a_pair(latency_s=0.05)
+    await near.send_all(b"late")
+    with trio.move_on_after(0.01) as patience:
+        await far.receive_some()
+    assert patience.cancelled_caught
+    await trio.sleep(1)
+    assert trio.current_time() == pytest.approx(1.01)
+    assert await far.receive_some() == b"late"
+
+
+async def test_a_close_at_this_end_wakes_who_reads_here(clock: trio.abc.Clock) -> None:
+    near, _ = a_pair(latency_s=0.05)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.aclose)
+        with pytest.raises(trio.ClosedResourceError):
+            await near.receive_some()
+    assert trio.current_time() == 0

@@ -14,6 +14,7 @@ from typing import Final, Protocol, assert_never
 
 import trio
 
+from trio_gateway.chaos.clock import sleep, sleep_until
 from trio_gateway.chaos.errors import http_error_script
 from trio_gateway.chaos.http1 import (
     LAST_CHUNK,
@@ -234,7 +235,7 @@ class Connection:
         framing = framing_of(script, request)
         keeps_alive = request.keeps_alive and framing is not Framing.CLOSE
         keeps_alive &= script.ending is not Ending.UNTERMINATED
-        await trio.sleep(max(0.0, script.head_after_s - script.head_drips_s))
+        await sleep(max(0.0, script.head_after_s - script.head_drips_s))
         for status in script.interim:
             await self._send(interim_bytes(status))
         await self._send_head(
@@ -296,13 +297,13 @@ class Connection:
             if isinstance(step, Pause):
                 due_at += step.seconds
             elif step.data:
-                await trio.sleep_until(due_at)
+                await sleep_until(due_at)
                 is_whole = place != breaks_at
                 await self._send(frame_bytes(step.data, framing, is_whole=is_whole))
                 seen.bytes_sent += len(step.data)
         # A client may leave as soon as it has all: no checkpoint where nothing waits.
         if due_at > trio.current_time():
-            await trio.sleep_until(due_at)
+            await sleep_until(due_at)
 
     async def _leave(self) -> None:
         match self._parting:

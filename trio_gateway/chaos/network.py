@@ -1,7 +1,8 @@
 """A network inside one Trio process: byte streams with latency, bounds and resets.
 
 A byte is stamped with its arrival when it is sent and waited for where it is received,
-so latency needs no task and a run in virtual time is exact. What is sent before a reset
+so latency needs no task and a run in virtual time is exact. Where the clock keeps
+alarms (`chaos.clock`), a wait needs no cancel scope either. What is sent before a reset
 still arrives before it, as it does over loopback on Linux. There are no sockets here,
 and no host but those that somebody listens on.
 """
@@ -17,6 +18,8 @@ from types import TracebackType
 from typing import Final
 
 import trio
+
+from trio_gateway.chaos.clock import LeapingClock, SetAlarm, sleep
 
 # About what a kernel holds for a stream whose reader is slow.
 BUFFER_BYTES: Final = 64 * 1024
@@ -84,8 +87,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be at least 1")
         with self._receiving:
             self._incoming.check_readable()
-            await trio.lowlevel.checkpoint()
-            return await self._incoming.receive(bound)
+            await self._incoming.wait_arrival()
+            return self._incoming.take(min(bound, RECEIVE_BYTES_MAX))
 
     async def send_eof(self) -> None:
         """Close this end's direction; the other one stays open."""
@@ -123,9 +126,12 @@ class _Pipe:
     the reset, to the reader; the news that nobody reads any more, to the writer.
     """
 
-    def __init__(self, *, latency_s: float, buffer_bytes: int) -> None:
+    def __init__(
+        self, *, latency_s: float, buffer_bytes: int, set_alarm: SetAlarm | None
+    ) -> None:
         self._latency_s = latency_s
         self._room = buffer_bytes
+        self._set_alarm = set_alarm
         self._under_way: deque[tuple[float, bytes]] = deque()
         self._end_at = inf
         self._reset_at = inf
@@ -138,7 +144,7 @@ class _Pipe:
     def check_writable(self) -> None:
         if self._is_writer_closed:
             raise trio.ClosedResourceError("this end is closed")
-        if trio.current_time() >= self._abandoned_at:
+        if self._abandoned_at < inf and trio.current_time() >= self._abandoned_at:
             raise trio.BrokenResourceError("connection reset by peer")
 
     def check_readable(self) -> None:
@@ -152,28 +158,34 @@ class _Pipe:
             # What nobody will read takes room as well, until the writer has heard.
             self._room -= len(piece)
             if not self.is_reader_closed:
-                self._under_way.append((self._arrival(), piece))
-                self._reader.unpark_all()
+                self._under_way.append((self._arrival(self._reader), piece))
 
     async def wait_room(self) -> None:
         self.check_writable()
         while self._room <= 0:
-            await _wait(self._writer, until=self._abandoned_at)
+            await self._wait(self._writer, until=self._abandoned_at)
             self.check_writable()
 
-    async def receive(self, max_bytes: int) -> bytes:
-        while True:
+    async def wait_arrival(self) -> None:
+        """Wait until something is here, if only an end; a checkpoint in any case."""
+        next_at = self._next_arrival()
+        is_here = next_at <= trio.current_time()
+        if is_here:
+            await trio.lowlevel.checkpoint()
             self.check_readable()
-            now = trio.current_time()
-            if self._under_way and self._under_way[0][0] <= now:
-                return self._take(min(max_bytes, RECEIVE_BYTES_MAX))
+        while not is_here:
+            await self._wait(self._reader, until=next_at)
+            self.check_readable()
+            next_at = self._next_arrival()
+            is_here = next_at <= trio.current_time()
+
+    def take(self, max_bytes: int) -> bytes:
+        """Take the first of what is here; nothing, where that is the end."""
+        now = trio.current_time()
+        if not self._under_way or self._under_way[0][0] > now:
             if now >= self._reset_at:
                 raise trio.BrokenResourceError("connection reset by peer")
-            if now >= self._end_at:
-                return b""
-            await _wait(self._reader, until=self._next_arrival())
-
-    def _take(self, max_bytes: int) -> bytes:
+            return b""
         arrival, data = self._under_way.popleft()
         if len(data) > max_bytes:
             self._under_way.appendleft((arrival, data[max_bytes:]))
@@ -193,31 +205,35 @@ class _Pipe:
         """Let an end, or a reset, follow what was sent."""
         self._is_writer_closed = True
         if is_reset:
-            self._reset_at = min(self._reset_at, self._arrival())
+            self._reset_at = min(self._reset_at, self._arrival(self._reader))
         else:
-            self._end_at = min(self._end_at, self._arrival())
-        self._wake_both()
+            self._end_at = min(self._end_at, self._arrival(self._reader))
+        self._writer.unpark_all()
 
     def close_reader(self) -> None:
         """Lose what is under way, and let the writer know in time."""
         if not self.is_reader_closed:
             self.is_reader_closed = True
-            self._abandoned_at = self._arrival()
+            self._abandoned_at = self._arrival(self._writer)
             self._under_way.clear()
-            self._wake_both()
+            self._reader.unpark_all()
 
-    def _wake_both(self) -> None:
-        self._reader.unpark_all()
-        self._writer.unpark_all()
+    def _arrival(self, who: trio.lowlevel.ParkingLot) -> float:
+        """When what sets out now will be there; let know who waits for it."""
+        at = trio.current_time() + self._latency_s
+        if self._latency_s and self._set_alarm is not None:
+            self._set_alarm(at, who.unpark_all)
+        else:
+            who.unpark_all()  # to wait no longer than until then
+        return at
 
-    def _arrival(self) -> float:
-        return trio.current_time() + self._latency_s
-
-
-async def _wait(lot: trio.lowlevel.ParkingLot, *, until: float) -> None:
-    """Park until woken or until an instant."""
-    with trio.move_on_at(until):
-        await lot.park()
+    async def _wait(self, lot: trio.lowlevel.ParkingLot, *, until: float) -> None:
+        """Park until woken or, where no alarm does that in time, until an instant."""
+        if self._set_alarm is not None:
+            await lot.park()
+            return
+        with trio.move_on_at(until):
+            await lot.park()
 
 
 class _OneAtATime:
@@ -331,7 +347,7 @@ class MemoryNetwork:
             raise socket.gaierror(socket.EAI_NONAME, f"no such host: {host}")
         if (host, port) in self._black_holes:
             await trio.sleep_forever()
-        await trio.sleep(2 * self._latency_s)
+        await sleep(2 * self._latency_s)
         listener = self._listeners.get((host, port))
         if listener is None:
             raise _refused((host, port))
@@ -345,8 +361,14 @@ class MemoryNetwork:
         self, *, near: Address, far: Address
     ) -> tuple[MemoryStream, MemoryStream]:
         """Make a connection that nobody listened for."""
+        clock = trio.lowlevel.current_clock()
+        set_alarm = clock.set_alarm if isinstance(clock, LeapingClock) else None
         there, back = (
-            _Pipe(latency_s=self._latency_s, buffer_bytes=self._buffer_bytes)
+            _Pipe(
+                latency_s=self._latency_s,
+                buffer_bytes=self._buffer_bytes,
+                set_alarm=set_alarm,
+            )
             for _ in range(2)
         )
         return (

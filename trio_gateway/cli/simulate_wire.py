@@ -16,9 +16,9 @@ from uuid import UUID
 
 import trio
 from trio._core import _run
-from trio.testing import MockClock
 
 from trio_gateway.access.keys import Keyring
+from trio_gateway.chaos.clock import LeapingClock
 from trio_gateway.chaos.scenarios.forecast import WALL_AT_START
 from trio_gateway.chaos.scenarios.load import Scenario
 from trio_gateway.chaos.scenarios.run import OnProgress, Run
@@ -72,7 +72,7 @@ def run_wire(
 def play(wire: Wire, seed: int) -> Result:
     """Let a wire's world happen, with the whole gateway in it."""
     with _same_order(seed):
-        return trio.run(_run_all, wire, seed, clock=MockClock(autojump_threshold=0.0))
+        return trio.run(_run_all, wire, seed, clock=LeapingClock())
 
 
 async def _run_all(wire: Wire, seed: int) -> Result:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from trio_gateway.chaos.clock import sleep_until
 from trio_gateway.chaos.crowd import Crowd, Question
 from trio_gateway.chaos.scenarios.wire_clients import Answered, End
 from trio_gateway.chaos.tally import Tally
@@ -53,7 +54,7 @@ class Visitors:
     async def _come(self, crowd: Crowd, nursery: trio.Nursery) -> None:
         at = crowd.first_at()
         while at < self._world.duration_s:
-            await trio.sleep_until(self._began_at + at)
+            await sleep_until(self._began_at + at)
             question = crowd.question(at)
             self._tally.asked(crowd.clients.slug, at)
             nursery.start_soon(self._visit, question, crowd.patience_s())
