@@ -21,7 +21,7 @@ from trio_gateway.access.keys import Keyring
 from trio_gateway.chaos.clock import LeapingClock
 from trio_gateway.chaos.scenarios.forecast import WALL_AT_START
 from trio_gateway.chaos.scenarios.load import Scenario
-from trio_gateway.chaos.scenarios.run import OnProgress, Run
+from trio_gateway.chaos.scenarios.run import OnProgress, Run, rare_collections
 from trio_gateway.chaos.scenarios.wire import Wire
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import setting_of
@@ -71,7 +71,7 @@ def run_wire(
 
 def play(wire: Wire, seed: int) -> Result:
     """Let a wire's world happen, with the whole gateway in it."""
-    with _same_order(seed):
+    with _same_order(seed), rare_collections():
         return trio.run(_run_all, wire, seed, clock=LeapingClock())
 
 

@@ -95,7 +95,7 @@ def run_decisions(
     simulator = Simulator(
         setting.world, seed=str(seed), engine=WatchedEngine, on_over=witness.over
     )
-    with _rare_collections():
+    with rare_collections():
         result = simulator.run()
     return Run(
         scenario=scenario,
@@ -111,7 +111,8 @@ def run_decisions(
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
+    """Have garbage looked for less often, for one run."""
     before = gc.get_threshold()
     gc.set_threshold(_OBJECTS_BETWEEN_LOOKS, *before[1:])
     try:
