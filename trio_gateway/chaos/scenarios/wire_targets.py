@@ -6,6 +6,7 @@ to a connection before there is a request, by the connection's number.
 """
 
 import json
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -49,7 +50,11 @@ PORT: Final = 80
 # whatever it holds, and no policy asks how many there are after the commit point.
 CHUNKS_MAX: Final = 20
 
-_AT_CONNECT: Final = (Refusal.CONNECT_REFUSED, Refusal.CONNECT_HANG)
+_AT_CONNECT: Final = (
+    Refusal.CONNECT_REFUSED,
+    Refusal.NAME_UNKNOWN,
+    Refusal.CONNECT_HANG,
+)
 _CLOSE: Final = ("connection", "close")
 
 
@@ -120,9 +125,12 @@ class WireTarget:
         name = f"{self._seed}/{self.target.id}/connect/{self._connections}"
         spell = self._struck(draws(name)[0])
         if spell is not None:
-            if self._behind[spell.effect] is Refusal.CONNECT_HANG:
+            what = self._behind[spell.effect]
+            if what is Refusal.CONNECT_HANG:
                 await trio.sleep_forever()
             await trio.lowlevel.checkpoint()
+            if what is Refusal.NAME_UNKNOWN:
+                raise socket.gaierror(socket.EAI_NONAME, "no address")
             raise ConnectionRefusedError(f"{self.host} refuses connections")
         return await network.connect(self.host, PORT)
 
