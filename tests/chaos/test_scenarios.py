@@ -1,8 +1,11 @@
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from trio_gateway.chaos import presets as upstream_presets
 from trio_gateway.chaos.outline import Fails, Hangs
+from trio_gateway.chaos.scenarios.forecast import FAULTS, PRESETS
 from trio_gateway.chaos.scenarios.load import Scenario, load_scenario
 from trio_gateway.chaos.scenarios.policies import (
     changed,
@@ -11,7 +14,8 @@ from trio_gateway.chaos.scenarios.policies import (
 )
 from trio_gateway.chaos.scenarios.run import Run, run_decisions
 from trio_gateway.chaos.scenarios.worlds import setting_of
-from trio_gateway.chaos.world import Slows
+from trio_gateway.chaos.script import UnderWay
+from trio_gateway.chaos.world import Slows, Spell
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy
@@ -166,6 +170,51 @@ def test_a_preset_can_be_begun_later_and_run_faster(tmp_path: Path) -> None:
     (spell,) = world.targets["a/m"].spells
     assert isinstance(spell.effect, Hangs)
     assert (spell.from_s, spell.until_s) == (10.0, 14.0)
+
+
+def spells_of(folder: Path, weather: str) -> list[list[Spell]]:
+    """Each target's, under a weather."""
+    scenario = load(folder, f"weather: {{{weather}}}\n")
+    world = setting_of(scenario, policy_of(scenario), "1").world
+    return [list(target.spells) for target in world.targets.values()]
+
+
+def fates_of(spells: Iterable[Spell]) -> set[UnderWay]:
+    return {spell.under_way for spell in spells}
+
+
+NEEDED = {"slow": ", factor: 8", "capacity": ", left: 20%"}
+TAKEN_ALONG = {"down": UnderWay.RESET, "black_hole": UnderWay.SILENT}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whoever_is_gone_takes_open_answers_along_unless_it_is_said_otherwise(
+    tmp_path: Path, fault: str
+) -> None:
+    text = f"fault: {fault}, from: 9s{NEEDED.get(fault, '')}"
+    (usual, *_) = spells_of(tmp_path, f"a: {{{text}}}")
+    assert fates_of(usual) == {TAKEN_ALONG.get(fault, UnderWay.GOES_ON)}
+    for fate in UnderWay:
+        (said, *_) = spells_of(tmp_path, f"a: {{{text}, under_way: {fate}}}")
+        assert fates_of(said) == {fate}
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_takes_along_what_the_same_one_of_an_upstream_does(
+    tmp_path: Path, name: str
+) -> None:
+    (spells, *_) = spells_of(tmp_path, f"a: {{preset: {name}, from: 9s}}")
+    faults = upstream_presets.PRESETS[name].faults
+    assert fates_of(spells) == {fault.under_way for fault in faults}
+
+
+def test_a_domain_that_goes_down_takes_along_what_is_open_at_each_of_its_targets(
+    tmp_path: Path,
+) -> None:
+    flaps = "{down: 2s, up: 3s}"
+    a, b, c = spells_of(tmp_path, f"one: {{fault: down, from: 9s, flaps: {flaps}}}")
+    assert fates_of(a) == fates_of(b) == {UnderWay.RESET}
+    assert not c
 
 
 def test_weather_of_a_failure_domain_is_the_same_for_its_targets(

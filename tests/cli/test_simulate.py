@@ -28,7 +28,8 @@ def play(tmp_path: Path) -> Path:
     file = tmp_path / "play.yaml"
     file.write_text(
         f"version: 1\nteaches: It is a test.\npolicy: {TWO}\nduration: 30s\n"
-        "clients: {rate: 5/s}\n"
+        # What breaks is never a stream that has begun.
+        "clients: {rate: 5/s, answer_tokens: 1}\n"
         "weather: {first: {fault: down, from: 10s, for: 10s}}\n"
         "expect: {availability: 100%, first_token: {p99: 5s}}\n"
     )

@@ -2,8 +2,8 @@
 
 A connection that was made can no longer be refused. So a provider that is down for
 everybody does not listen: its port is held, for nobody else to take it, and refuses
-connections, or swallows them. Connections end when it goes down, but what is being
-answered then is answered.
+connections, or swallows them. Connections end when it goes down, each after its answer
+if that is not overtaken (`script.Overtaken`).
 """
 
 import socket

@@ -101,7 +101,7 @@ from trio_gateway.chaos.effect_words import EFFECTS
 from trio_gateway.chaos.effects import Effect, Refuse, Status
 from trio_gateway.chaos.error_forms import ERRORS
 from trio_gateway.chaos.errors import Hint, HintForm
-from trio_gateway.chaos.script import Refusal, UnderWay
+from trio_gateway.chaos.script import UnderWay, usual_under_way
 from trio_gateway.chaos.values import count_of, is_time, one_of, seconds_of
 
 
@@ -278,15 +278,8 @@ def _under_way(given: dict[str, str | None], effects: Iterable[Effect]) -> Under
     if "after" in given or "times" in given:
         return UnderWay.GOES_ON
     refusals = (one.refusal for one in effects if isinstance(one, Refuse))
-    usual = (_UNDER_WAY[one] for one in refusals if one in _UNDER_WAY)
-    return next(usual, UnderWay.GOES_ON)
-
-
-# A process that is gone, and a network that is.
-_UNDER_WAY: Final = {
-    Refusal.CONNECT_REFUSED: UnderWay.RESET,
-    Refusal.CONNECT_HANG: UnderWay.SILENT,
-}
+    usual = map(usual_under_way, refusals)
+    return next((one for one in usual if one is not UnderWay.GOES_ON), UnderWay.GOES_ON)
 
 
 def _share(value: str) -> float:

@@ -5,8 +5,10 @@ it in memory behind the port, `chaos.server` on sockets as HTTP/1.1. Both theref
 misbehave alike. Offsets and sizes are bytes of the body, before HTTP's framing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,21 @@ class UnderWay(StrEnum):
     GOES_ON = "goes_on"
     RESET = "reset"  # its connection is reset, whether or not it has begun to come
     SILENT = "silent"  # nothing more of it comes, and nothing closes
+
+
+# A process that is gone takes along what it was answering; of a network that is gone,
+# nothing more is heard. A name without an address is missed by new connections alone.
+_TAKEN_ALONG: Final[Mapping[Refusal, UnderWay]] = {
+    Refusal.CONNECT_REFUSED: UnderWay.RESET,
+    Refusal.CONNECT_HANG: UnderWay.SILENT,
+}
+
+
+def usual_under_way(what: object) -> UnderWay:
+    """What becomes of open answers when this begins, if nobody says otherwise."""
+    if not isinstance(what, Refusal):
+        return UnderWay.GOES_ON
+    return _TAKEN_ALONG.get(what, UnderWay.GOES_ON)
 
 
 @dataclass(frozen=True, slots=True)

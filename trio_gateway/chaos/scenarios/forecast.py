@@ -25,7 +25,12 @@ from trio_gateway.chaos.scenarios.reading import (
     one_of,
     share,
 )
-from trio_gateway.chaos.script import Behaviour, Refusal, UnderWay
+from trio_gateway.chaos.script import (
+    Behaviour,
+    Refusal,
+    UnderWay,
+    usual_under_way,
+)
 from trio_gateway.chaos.world import Breaks, Effect, Shrinks, Slows, Spell
 from trio_gateway.policy.problems import listed
 from trio_gateway.policy.route import CommitPoint, Target
@@ -50,17 +55,20 @@ class Forecast:
     until_s: float = inf
     share: float = 1.0
     flaps: tuple[float, float] | None = None
-    under_way: UnderWay = UnderWay.GOES_ON
+    under_way: UnderWay | None = None  # None: as is usual for it
 
     def spell(self, target: Target) -> Spell:
         """The spell that it is for one target."""
+        under_way = self.under_way
+        if under_way is None:
+            under_way = usual_under_way(self.what)
         return Spell(
             effect_of(self.what, target),
             self.from_s,
             self.until_s,
             self.share,
             self.flaps,
-            self.under_way,
+            under_way,
         )
 
 
@@ -242,7 +250,7 @@ PRESETS: Final[Mapping[str, tuple[str, Plan]]] = {
     ),
     "dns_loss": (
         "a region without DNS: AWS us-east-1, October 2025",
-        _staged((0, 3, 1.0, Refusal.CONNECT_REFUSED), (3, 15, 0.3, _500)),
+        _staged((0, 3, 1.0, Refusal.NAME_UNKNOWN), (3, 15, 0.3, _500)),
     ),
     "edge_loss": (
         "the front door is gone, the machines are well: Azure, October 2025",
@@ -315,14 +323,19 @@ def _fault(section: Section) -> Plan:
         for key in chain(*OF_SOME_FAULTS.values()):
             section.has(key)
     what = FAULTS[word or "down"][1](section)
-    fate = one_of(list(UnderWay), what="what can become of open answers")
     forecast = Forecast(
         what,
         share=section.take("share", share, 1.0),
         flaps=_flaps(section.section("flaps", like="{down: 20s, up: 20s}")),
-        under_way=UnderWay(section.take("under_way", fate, "goes_on")),
+        under_way=_under_way(section),
     )
     return lambda _: (forecast,)
+
+
+def _under_way(section: Section) -> UnderWay | None:
+    fate = one_of(list(UnderWay), what="what can become of open answers")
+    word = section.take("under_way", fate, "")
+    return UnderWay(word) if word else None
 
 
 def _flaps(section: Section | None) -> tuple[float, float] | None:

@@ -120,10 +120,10 @@ WEATHER: Final[Words] = {
         {"down": "20s", "up": "20s"},
     ),
     "under_way": Word(
-        "What becomes of that part of what is under way each time that it begins.",
+        "What becomes of that part of what is under way each time that it begins; "
+        "without it, `reset` for down, `silent` for black_hole, `goes_on` for others.",
         forms.UNDER_WAY,
         "reset",
-        "goes_on",
     ),
     "speed": Word(
         "Of a preset: 60 makes a minute of an hour.", forms.NUMBER, 60, default=1
