@@ -14,6 +14,9 @@ from tests.swarm.play import Depth, Played, play
 from tests.swarm.remembered import REMEMBERED, Remembered
 from tests.swarm.soak import FAILED_MAX, Books
 from tests.swarm.watch import Finding
+from tests.swarm.weather import Fates
+from tests.swarm.worlds import draw
+from trio_gateway.chaos.script import Refusal, UnderWay
 from trio_gateway.failover.commands import Reason
 from trio_gateway.relay.record import Outcome
 
@@ -83,6 +86,23 @@ def test_what_once_failed_holds(remembered: Remembered) -> None:
 
 def test_a_seed_is_the_same_world_every_time() -> None:
     assert outline_of(play(3, Depth.DECISIONS)) == outline_of(play(3, Depth.DECISIONS))
+
+
+def test_what_is_open_when_weather_turns_bad_meets_every_fate() -> None:
+    met = {
+        spell.under_way
+        for seed in range(10)
+        for target in draw(seed).world.targets.values()
+        for spell in target.spells
+    }
+    assert met == set(UnderWay)
+
+
+def test_half_of_the_fates_and_a_third_of_the_others_are_as_usual() -> None:
+    fates = Fates(1)
+    drawn = Counter(fates.draw(Refusal.CONNECT_REFUSED) for _ in range(600))
+    assert drawn.keys() == set(UnderWay)
+    assert 350 < drawn[UnderWay.RESET] < 450
 
 
 def outline_of(played: Played) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from tests.swarm.policies import goes_on, is_narrow, targets_of
 from trio_gateway.chaos.errors import Hint, HintForm
 from trio_gateway.chaos.outline import Fails
 from trio_gateway.chaos.scenarios.forecast import Bad, an_error, effect_of
-from trio_gateway.chaos.script import Refusal
+from trio_gateway.chaos.script import Refusal, UnderWay, usual_under_way
 from trio_gateway.chaos.world import Breaks, Capacity, Effect, Shrinks, Slows, Spell
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Route, Target
@@ -56,12 +56,31 @@ def lasting(routes: Sequence[Route], dice: Random) -> Bad:
     return dice.choice(kinds)
 
 
+class Fates:
+    """Draws what becomes of open answers when bad weather begins: often, as is usual.
+
+    By dice of its own: so everything else of a seed's world is as it was before there
+    was this to be drawn.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._dice = Random(f"swarm/{seed}/under_way")
+
+    def draw(self, bad: Bad | Fails) -> UnderWay:
+        """One for each spell, whomever it strikes."""
+        usual, other = usual_under_way(bad), self._dice.choice(tuple(UnderWay))
+        return usual if self._dice.random() < 0.5 else other
+
+
 class Weather:
     """Draws spells, and knows how long what they say keeps targets out of use."""
 
-    def __init__(self, dice: Random, heals_at: float, *, is_small: bool) -> None:
+    def __init__(
+        self, dice: Random, fates: Fates, heals_at: float, *, is_small: bool
+    ) -> None:
         self.rests_s = LONGEST_UNHINTED_S
         self._dice = dice
+        self._fates = fates
         self._heals_at = heals_at
         self._is_small = is_small
 
@@ -80,8 +99,10 @@ class Weather:
         share /= count
         bads = [self._bad(kind) for _ in range(count)]
         for bad in bads:
+            fate = self._fates.draw(bad)
             for target in meant:
-                spell = Spell(_effect(bad, target), from_s, until_s, share, flaps)
+                effect = _effect(bad, target)
+                spell = Spell(effect, from_s, until_s, share, flaps, fate)
                 yield target, spell, None if isinstance(bad, Fails) else bad
 
     def room(self) -> Capacity | None:

@@ -3,6 +3,7 @@
     seconds  0                     heals_at                              ends_at
              |------ phase one ----|------------- phase two -------------|
     weather   spells of each target, and of all at once         none
+              (each with a fate of its own for what is open)
     operators take targets out of use, and give them back       -
     clients   crowds that hurry, leave, insist        one every 4.2 s for each model
 
@@ -28,7 +29,7 @@ from tests.swarm.policies import (
     routes_of,
     targets_of,
 )
-from tests.swarm.weather import Weather, healed_of, lasting, struck
+from tests.swarm.weather import Fates, Weather, healed_of, lasting, struck
 from trio_gateway.chaos.scenarios.forecast import Bad, effect_of
 from trio_gateway.chaos.scenarios.worlds import Setting
 from trio_gateway.chaos.spread import Spread
@@ -101,7 +102,8 @@ def draw(seed: int, *, is_small: bool = False) -> Drawn:
     routes = routes_of(seed, dice, is_small=is_small)
     targets = targets_of(routes)
     heals_at = dice.choice((15.0, 30.0) if is_small else (20.0, 40.0, 60.0))
-    weather = Weather(dice, heals_at, is_small=is_small)
+    fates = Fates(seed)
+    weather = Weather(dice, fates, heals_at, is_small=is_small)
     behind: dict[Effect, Bad] = {}
     spells: dict[str, list[Spell]] = {target.id: [] for target in targets}
     for meant in struck(targets, dice):
@@ -115,7 +117,8 @@ def draw(seed: int, *, is_small: bool = False) -> Drawn:
             bad = lasting(routes, dice)
             effect = effect_of(bad, target)
             behind[effect] = bad
-            spells[target.id].append(Spell(effect, heals_at))
+            spell = Spell(effect, heals_at, under_way=fates.draw(bad))
+            spells[target.id].append(spell)
     pace = Pace.of(routes, dice)
     specs = {
         target.id: SimulatedTarget(
