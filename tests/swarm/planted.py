@@ -113,11 +113,11 @@ BUGS: Final = (
             "        return\n",
         ),
     ),
-    bug("forgotten_loser", "the loser is not cancelled", 7, _FORGOTTEN_LOSER),
+    bug("forgotten_loser", "the loser is not cancelled", 0, _FORGOTTEN_LOSER),
     bug(
         "second_winner",
         "a late loser becomes a second winner",
-        7,
+        0,
         _FORGOTTEN_LOSER,
         (
             "failover/engine.py",
@@ -148,7 +148,7 @@ BUGS: Final = (
     bug(
         "free_duplicates",
         "overlaps and hedges are not paid for",
-        7,
+        0,
         (
             "failover/doubling.py",
             ".extras.try_withdraw(now)",
@@ -273,7 +273,7 @@ BUGS: Final = (
     bug(
         "too_costly",
         "duplicates may cost more than `max_cost_multiplier`",
-        4,
+        8,
         (
             "failover/spend.py",
             "return paid + 1 <= route.max_cost_multiplier",
@@ -303,7 +303,7 @@ BUGS: Final = (
     bug(
         "haste_blamed",
         "a client whose own timeout is short counts against the target",
-        0,
+        22,
         (
             "failover/health.py",
             "return now - self.started_at < self.patience.p95_s(now)",
