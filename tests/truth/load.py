@@ -55,4 +55,6 @@ class Load:
                 first_token_s=answered.opened_at - asked_at,
                 wait_s=since_s - question.asked_at,
             )
+            is_cut = answered.end is End.BROKEN
+            self._tally.route(question.crowd.clients.slug).interrupted += is_cut
         return answered

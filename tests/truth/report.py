@@ -7,9 +7,10 @@ from typing import Final
 
 from trio_gateway.chaos.tally import RouteTally
 
-# What two runs may differ by: a point of availability; of times, a tenth or 5 ms,
-# whichever is more.
-_AVAILABILITY: Final = 0.01
+# What two runs may differ by: a point of availability; half a point of streams cut,
+# which is less than an outage's beginning cuts; of times, a tenth or 5 ms, whichever is
+# more.
+_SHARES: Final = {"availability": 0.01, "cut": 0.005}
 _TIME_SHARE: Final = 0.1
 _TIME_S: Final = 0.005
 # Sums of floats, far below anything that is meant.
@@ -23,6 +24,7 @@ class Values:
     """What is compared."""
 
     availability: float
+    cut: float  # streams that broke after their first token, a share of all requests
     first_token_p50_s: float
     first_token_p99_s: float
 
@@ -30,7 +32,8 @@ class Values:
     def of(cls, total: RouteTally) -> "Values":
         """Read from what was counted."""
         first = total.first_tokens
-        return cls(total.availability, first.quantile(0.5), first.quantile(0.99))
+        cut = total.interrupted / max(1, total.questions)
+        return cls(total.availability, cut, first.quantile(0.5), first.quantile(0.99))
 
     @classmethod
     def median(cls, runs: Sequence["Values"]) -> "Values":
@@ -38,9 +41,10 @@ class Values:
         return cls(*(median(each) for each in zip(*map(_tuple, runs), strict=True)))
 
 
-def _tuple(values: Values) -> tuple[float, float, float]:
+def _tuple(values: Values) -> tuple[float, ...]:
     return (
         values.availability,
+        values.cut,
         values.first_token_p50_s,
         values.first_token_p99_s,
     )
@@ -80,8 +84,7 @@ class Compared:
         for name in Values.__dataclass_fields__:
             values = {depth: getattr(each, name) for depth, each in medians.items()}
             real = list(values.values())[-1]
-            is_share = name == "availability"
-            allowed = _AVAILABILITY if is_share else max(_TIME_S, _TIME_SHARE * real)
+            allowed = _SHARES.get(name, max(_TIME_S, _TIME_SHARE * real))
             most = max(values.values()) - min(values.values())
             found.append(Difference(name, values, most, allowed))
         return tuple(found)
@@ -94,6 +97,7 @@ class Compared:
 
 _TITLES: Final = {
     "availability": "availability",
+    "cut": "streams cut",
     "first_token_p50_s": "first token p50",
     "first_token_p99_s": "first token p99",
 }
@@ -112,7 +116,7 @@ def table(compared: Sequence[Compared], depths: Sequence[str]) -> str:
 def _rows(compared: Compared, depths: Sequence[str]) -> Iterator[str]:
     name = compared.name
     for each in compared.differences:
-        show = _percent if each.measure == "availability" else _milliseconds
+        show = _percent if each.measure in _SHARES else _milliseconds
         values = [show(each.values[depth]) for depth in depths]
         verdict = "ok" if each.holds else "TOO MUCH"
         row = _row(

@@ -48,8 +48,10 @@ def compared(
     return Compared("some", 1, 100, runs, {"gateway": 0.1}, {})
 
 
-def of_times(p50_s: float, p99_s: float, *, availability: float = 1.0) -> Values:
-    return Values(availability, p50_s, p99_s)
+def of_times(
+    p50_s: float, p99_s: float, *, availability: float = 1.0, cut: float = 0.0
+) -> Values:
+    return Values(availability, cut, p50_s, p99_s)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,8 @@ def of_times(p50_s: float, p99_s: float, *, availability: float = 1.0) -> Values
         (of_times(0.001, 0.002), of_times(0.0062, 0.002), False),
         (of_times(1, 1, availability=0.99), of_times(1, 1, availability=0.98), True),
         (of_times(1, 1, availability=0.99), of_times(1, 1, availability=0.979), False),
+        (of_times(1, 1, cut=0.007), of_times(1, 1, cut=0.002), True),
+        (of_times(1, 1, cut=0.007), of_times(1, 1, cut=0.001), False),
     ],
 )
 def test_differences_are_held_against_what_is_allowed(
@@ -83,7 +87,8 @@ def test_of_several_rounds_the_median_counts() -> None:
 @pytest.mark.parametrize("name", ["hard-outage", "reset-wave", "swallowed"])
 def test_both_depths_of_the_simulator_tell_the_same(name: str) -> None:
     scenario = load_scenario(SCENARIOS / f"{name}.yaml")
-    at_both_depths(replace(scenario, duration_s=16.0), seed=2)
+    runs = at_both_depths(replace(scenario, duration_s=16.0), seed=2)
+    assert all(run.result.total.interrupted > 2 for run in runs)
 
 
 def test_so_they_do_of_a_provider_with_another_dialect(tmp_path: Path) -> None:
