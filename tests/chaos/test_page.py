@@ -24,6 +24,7 @@ from trio_gateway.chaos.scenarios.expect import MEASURES
 from trio_gateway.chaos.scenarios.load import load_scenario
 from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
 from trio_gateway.chaos.scenarios.run import run_decisions
+from trio_gateway.chaos.scenarios.texts import percent
 from trio_gateway.failover.breaker import BreakerState
 
 VOID = {"meta", "br", "hr", "link", "img", "input"}
@@ -388,6 +389,21 @@ def test_shares_are_rounded_down() -> None:
     assert share_text(0.999) == "99.9\u202f%"
     assert share_text(0.99999) == "99.999\u202f%"
     assert share_text(0.999_999_999_9) != "100\u202f%"
+
+
+@pytest.mark.parametrize(
+    ("share", "written"),
+    [
+        (0.0, "0.00"),
+        (0.99775, "99.77"),
+        (0.999, "99.90"),
+        (0.99999, "99.999"),
+        (0.999_999_999_9, "99.999999"),
+        (1.0, "100.00"),
+    ],
+)
+def test_a_terminal_does_not_flatter_either(share: float, written: str) -> None:
+    assert percent(share) == written
 
 
 def test_durations_are_written_in_their_own_units() -> None:

@@ -5,9 +5,8 @@ from math import floor, log10
 from typing import Final
 
 from trio_gateway.chaos.scenarios.expect import Measure, Unit
+from trio_gateway.chaos.scenarios.texts import percent
 
-# Beyond so many digits a share is as good as whole.
-_SHARE_DIGITS_MAX: Final = 6
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 3600.0
 # A thin space that does not break keeps a number and its unit together.
@@ -21,15 +20,7 @@ def text(words: object) -> str:
 
 def share_text(share: float) -> str:
     """A share in per cent, rounded down: what is not everything is not 100 %."""
-    if share >= 1.0:
-        return f"100{THIN}%"
-    digits = 2
-    while digits < _SHARE_DIGITS_MAX and 100 - 100 * share < 10**-digits:
-        digits += 1
-    # The small term undoes what 100 times a float may lose: 0.999 is 99.9 %.
-    cut = floor(100 * share * 10**digits + 1e-6) / 10**digits
-    written = f"{cut:.{digits}f}"
-    return f"{written.rstrip('0').rstrip('.')}{THIN}%"
+    return f"{percent(share).rstrip('0').rstrip('.')}{THIN}%"
 
 
 def seconds_text(seconds: float) -> str:

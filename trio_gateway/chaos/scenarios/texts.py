@@ -4,6 +4,7 @@ No colours and no widths of a terminal: what a person reads, a pipe gets as well
 """
 
 from collections.abc import Iterable, Sequence
+from math import floor
 from typing import Final
 
 from trio_gateway.chaos.scenarios.expect import MEASURES, Measure, Unit
@@ -16,6 +17,13 @@ Table = list[tuple[str, ...]]
 
 # A worst request's line in a terminal; the page shows all of them.
 _WORST_SHOWN: Final = 3
+
+# Beyond so many digits a share is as good as whole.
+_SHARE_DIGITS_MAX: Final = 6
+
+# What 100 times a float may lose, and more: 0.999 is 99.9 %.
+_LOST: Final = 1e-6
+
 # What a table of many runs has room for.
 _SWEPT: Final = frozenset(
     {
@@ -225,7 +233,7 @@ def shown(measure: Measure, value: float | None) -> str:
         return "-"
     match measure.unit:
         case Unit.SHARE:
-            return f"{100 * value:.2f} %"
+            return f"{percent(value)} %"
         case Unit.SECONDS:
             return seconds(value)
         case Unit.FACTOR:
@@ -234,6 +242,16 @@ def shown(measure: Measure, value: float | None) -> str:
             return f"{value:.2f}/s"
         case Unit.COUNT:
             return f"{value:.0f}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent, rounded down: what is not everything is not 100."""
+    per_cent = 100 * share
+    digits = 2
+    while digits < _SHARE_DIGITS_MAX and 0 < 100 - per_cent < 10**-digits - _LOST:
+        digits += 1
+    cut = floor(per_cent * 10**digits + _LOST) / 10**digits
+    return f"{cut:.{digits}f}"
 
 
 def seconds(value: float) -> str:
