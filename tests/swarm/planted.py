@@ -89,8 +89,8 @@ BUGS: Final = (
         0,
         (
             "failover/candidates.py",
-            "return self._route.attempts.max - self._attempts.counted()",
-            "return self._route.attempts.max - self._attempts.counted() + 1",
+            "return self._route.attempts.max - self._attempts.counted",
+            "return self._route.attempts.max - self._attempts.counted + 1",
         ),
     ),
     bug(
@@ -256,8 +256,8 @@ BUGS: Final = (
         0,
         (
             "failover/fleet.py",
-            "is_last_resort(now) and not panic.has_room(now):",
-            "is_last_resort(now) and panic.live >= 1_000_000:",
+            "if not panic.has_room(now):",
+            "if panic.live >= 1_000_000:",
         ),
     ),
     bug(

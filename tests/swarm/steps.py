@@ -66,7 +66,7 @@ class Seen:
         is_enough = engine.wish.is_client_retry and engine.attempts.has_despaired
         if is_chained or is_enough:
             return ()
-        left = engine.route.attempts.max - engine.attempts.counted()
+        left = engine.route.attempts.max - engine.attempts.counted
         later = [each for each in self.eligible if each.id not in self.had_chance]
         return later[: max(0, left)]
 

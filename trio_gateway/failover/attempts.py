@@ -50,7 +50,7 @@ class Attempts(list[Attempt]):
     The fleet is told here of each start and of each end, once.
     """
 
-    __slots__ = ("_fleet", "_kind", "_redials", "_route", "_ticket")
+    __slots__ = ("_fleet", "_kind", "_route", "_ticket", "counted")
 
     def __init__(
         self, fleet: Fleet, route: Route, kind: Kind, ticket: Hashable
@@ -59,7 +59,8 @@ class Attempts(list[Attempt]):
         self._route = route
         self._kind = kind
         self._ticket = ticket
-        self._redials = 0
+        self.counted = 0
+        """How many there were; redials do not count."""
 
     # What becomes of them
 
@@ -76,8 +77,7 @@ class Attempts(list[Attempt]):
             soft_s = lease.patience.soft_s(now)
         attempt = Attempt(len(self) + 1, target, reason, lease, now, now + soft_s)
         self.append(attempt)
-        if reason is _REDIAL:
-            self._redials += 1
+        self.counted += reason is not _REDIAL
         return attempt
 
     def slow(self, attempt: Attempt, now: float) -> None:
@@ -140,10 +140,6 @@ class Attempts(list[Attempt]):
     def has_despaired(self) -> bool:
         """Whether a target was tried that was known not to work."""
         return any(attempt.lease.is_panic for attempt in self)
-
-    def counted(self) -> int:
-        """How many there were; redials do not count."""
-        return len(self) - self._redials
 
     def counted_at(self, target: Target) -> int:
         """How many of them were at one target."""

@@ -188,13 +188,12 @@ class Breaker:
         """The fraction of first attempts that this target should get now."""
         if now < self.plain_until:
             return 1.0
-        match self.state(now):
-            case BreakerState.CLOSED:
-                return 1.0 - self.skip_share(now)
-            case BreakerState.RAMP:
-                return max(RAMP_SHARE_MIN, (now - self.since) / RAMP_S)
-            case BreakerState.OPEN | BreakerState.PROBE:
-                return 0.0
+        state = self.state(now)
+        if state is _CLOSED:
+            return 1.0 - self.skip_share(now)
+        if state is _RAMP:
+            return max(RAMP_SHARE_MIN, (now - self.since) / RAMP_S)
+        return 0.0
 
     def trips(self, now: float) -> int:
         """How far the time open has doubled; forgotten step by step while closed."""
@@ -210,8 +209,9 @@ class Breaker:
         # Time only takes failures away, so that most are answered here.
         if minute.requests - minute.good < EVIDENCE_MIN:
             return 0.0
-        minute.move(now)
-        self._note_whether_plain()
+        if not minute.begun_at <= now < minute.next_at:
+            minute.move(now)
+            self._note_whether_plain()
         n = minute.requests
         # The good may be fewer than none: an answer breaks later than it began.
         good = max(0.0, minute.good)

@@ -56,18 +56,21 @@ class Candidates:
         One that is known not to work is tried in despair alone, when nobody else can
         be tried or waited for; and once, as a second time would feed an outage.
         """
-        is_spared = not in_despair or self._attempts.has_despaired
+        fleet, attempts = self._fleet, self._attempts
+        is_spared = not in_despair or attempts.has_despaired
         for target in self.targets:
-            if self._fleet.is_free(target, now):
+            if fleet.is_free(target, now):
                 return target
-            is_last_resort = self._fleet.is_last_resort(target, now)
+            is_last_resort = fleet.is_last_resort(target, now)
             if is_spared and is_last_resort:
                 continue
-            denied = self.why_not(target, now)
+            denied = fleet.hindrance(
+                self._route, target, is_first=not attempts, now=now
+            )
             if denied is None:
                 return target
             if is_last_resort is in_despair:  # so that none is counted in both rounds
-                self._fleet.passed_over[target.id, denied] += 1
+                fleet.passed_over[target.id, denied] += 1
         return None
 
     def why_not(
@@ -85,7 +88,7 @@ class Candidates:
         """How many more attempts there may be."""
         if self._is_client_retry and self._attempts.has_despaired:
             return 0  # its client will ask again anyway
-        return self._route.attempts.max - self._attempts.counted()
+        return self._route.attempts.max - self._attempts.counted
 
     def later(self) -> list[Target]:
         """Those who can still have a turn."""

@@ -96,6 +96,8 @@ class Engine:
         random_for: dice for an actor, by its name; the same name, the same dice.
     """
 
+    __slots__ = ("_case", "_hedge_at", "_move_at", "_waiting", "attempts", "state")
+
     def __init__(
         self,
         route: Route,
@@ -279,7 +281,9 @@ class Engine:
             return (*commands, WakeAt(self._waiting.until))
         if self.state is not _TRYING:
             return commands
-        at = min(self._move_at, self._hedge_at)
+        at = self._hedge_at
+        if self._move_at < at:
+            at = self._move_at
         for attempt in self.attempts:
             is_punctual = attempt.ended_at is None and not attempt.lease.sent.is_slow
             if is_punctual and attempt.soft_at < at:

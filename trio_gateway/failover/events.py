@@ -1,7 +1,7 @@
 """What the driver tells the engine; each event names its attempt.
 
-As with the commands, nobody changes one; those of every request are not frozen, for
-that is four times as dear.
+As with the commands, nobody changes one; those of every request and of every failure
+are not frozen, for that is four times as dear.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Opened:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptFailed:
     """An attempt ended before its commit point."""
 

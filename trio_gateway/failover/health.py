@@ -42,6 +42,7 @@ _FREEZE_FROM: Final = 0.2
 # large providers' practice replenished within seconds.
 _UNHINTED_S: Final = 5.0
 
+_CLOSED: Final = BreakerState.CLOSED  # found more quickly, in Python 3.11
 _OPERATORS: Final = (Disabled.OPERATOR, Disabled.DRAINED)
 
 _OVERLOADS: Final = frozenset(
@@ -172,6 +173,13 @@ class Health:
         """Whether it is out of use, by an operator or by what it said."""
         return self.disablement is not None and self.disablement.is_active(now)
 
+    def is_out_of_use(self, now: float) -> bool:
+        """Whether it, or its account, is disabled."""
+        own, account = self.disablement, self.account.disablement
+        return (own is not None and own.is_active(now)) or (
+            account is not None and account.is_active(now)
+        )
+
     @property
     def is_switched_off(self) -> bool:
         """Whether an operator wants nobody to wait there any more."""
@@ -197,7 +205,7 @@ class Health:
     def is_well(self, now: float) -> bool:
         """Whether nothing speaks against it."""
         return self.is_untroubled(now) or (
-            self.breaker.state(now) is BreakerState.CLOSED
+            self.breaker.state(now) is _CLOSED
             and self.breaker.skip_share(now) == 0.0
             and not self.cooldown.is_active(now)
             and not self.is_disabled(now)
@@ -253,7 +261,8 @@ class Health:
         else:
             before = self.breaker.state(now)
             self.breaker.committed(now, lease.sent)
-            self._refill_on_ramp(before, now)
+            if before is not _CLOSED:
+                self._refill_on_ramp(before, now)
         self.budget.succeeded()
         self.cooldown.succeeded(now)
         self.limiter.succeeded()
@@ -317,7 +326,7 @@ class Health:
     def _learn(self, speed: Speed, now: float) -> Quantiles:
         quantiles = speed.quantiles
         quantiles.is_frozen = now >= self.breaker.plain_until and (
-            self.breaker.state(now) is not BreakerState.CLOSED
+            self.breaker.state(now) is not _CLOSED
             or self.breaker.skip_share(now) > _FREEZE_FROM
         )
         return quantiles

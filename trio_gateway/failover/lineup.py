@@ -16,12 +16,15 @@ exclude the ill ones is to have none.
 
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 from trio_gateway.failover import balancer
 from trio_gateway.failover.balancer import Candidate
 from trio_gateway.failover.breaker import Breaker, BreakerState
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Route, Target
+
+_PROBE: Final = BreakerState.PROBE  # found more quickly, in Python 3.11
 
 
 def line_up(
@@ -47,7 +50,7 @@ def line_up(
             health = fleet.health(target, now)
             if health.is_untroubled(now):
                 well.append((target, False))
-            elif health.is_disabled(now) or health.account.is_disabled(now):
+            elif health.is_out_of_use(now):
                 continue
             elif health.cooldown.is_active(now):
                 if health.cooldown.until <= by:
@@ -92,7 +95,7 @@ def _balanced(
 
 
 def _steps_back(breaker: Breaker, now: float, dice: Callable[[], Random]) -> bool:
-    if breaker.state(now) is BreakerState.PROBE:
+    if breaker.state(now) is _PROBE:
         return False
     share = breaker.share(now)
     return share < 1.0 and dice().random() >= share

@@ -21,9 +21,11 @@ class Window:
     """
 
     __slots__ = (
+        "_bucket",
         "_buckets",
         "_newest",
         "_width_s",
+        "begun_at",
         "failures",
         "good",
         "next_at",
@@ -33,6 +35,8 @@ class Window:
     def __init__(self, span_s: float) -> None:
         self._width_s = span_s / BUCKETS
         self._newest = 0
+        self.begun_at = 0.0
+        """When the newest bucket began."""
         self.next_at = self._width_s
         """When the next bucket begins: until then, time alone drops nothing."""
         self.clear()
@@ -43,16 +47,19 @@ class Window:
         self.good = 0.0
         self.failures = 0.0
         self._buckets = [_Bucket() for _ in range(BUCKETS)]
+        self._bucket = self._buckets[self._newest % BUCKETS]
 
     def add(self, now: float, requests: int, good: float, failures: float) -> None:
         """Count what was learned now; weights may be fractions, or take back."""
-        if now // self._width_s != self._newest:
+        if not self.begun_at <= now < self.next_at:
             self.move(now)
-        bucket = self._buckets[self._newest % BUCKETS]
-        bucket.requests += requests
-        bucket.good += good
-        self.requests += requests
-        self.good += good
+        bucket = self._bucket
+        if requests:
+            bucket.requests += requests
+            self.requests += requests
+        if good:
+            bucket.good += good
+            self.good += good
         if failures:
             bucket.failures += failures
             self.failures += failures
@@ -69,6 +76,8 @@ class Window:
             for begun in range(self._newest + 1, newest + 1):
                 self._drop(begun % BUCKETS)
         self._newest = newest
+        self._bucket = self._buckets[newest % BUCKETS]
+        self.begun_at = newest * self._width_s
         self.next_at = (newest + 1) * self._width_s
 
     def _drop(self, slot: int) -> None:
