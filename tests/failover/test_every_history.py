@@ -133,13 +133,13 @@ class World:
         now, fleet = 1000.0, CountingFleet()
         wish = Wish(is_stream=self.is_stream, max_tokens=500)
         engine = Engine(self.route, fleet, wish, ticket="x", random_for=Random)
-        watch = Watch(self.route, self.is_stream, now, is_alone=True)
+        watch = Watch(self.route, now, is_stream=self.is_stream, is_alone=True)
         commands = engine.start(now)
-        watch.saw(None, commands, now=now)
+        watch.saw(None, commands, now)
         for seconds, event in path:
             now += seconds
             commands = engine.advance(event, now)
-            watch.saw(event, commands, now=now)
+            watch.saw(event, commands, now)
         return watch, fleet, now, self._moves(watch, commands, now)
 
     def _moves(

@@ -1,12 +1,14 @@
 """What is due in virtual time, in its order: the simulator's heap, and its clock."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Any, TypeVar
 
-# What to do, and with what.
-Deed = tuple[Callable[..., None], tuple[object, ...]]
+Subject = TypeVar("Subject")
 
-_Entry = tuple[float, int, Callable[..., None], tuple[object, ...]]
+# When, in which order, what to do, and with whom: one for all, as a call that spreads
+# arguments out takes twice as long.
+_Entry = tuple[float, int, Callable[[Any], None], Any]
 
 
 class Agenda:
@@ -22,14 +24,15 @@ class Agenda:
         self._heap: list[_Entry] = []
         self._count = 0
 
-    def at(self, when: float, act: Callable[..., None], *args: object) -> None:
-        """Note something to do."""
-        self._count += 1
-        heappush(self._heap, (when, self._count, act, args))
+    def at(self, when: float, act: Callable[[Subject], None], on: Subject) -> None:
+        """Note something to do, and with whom."""
+        self._count = count = self._count + 1
+        heappush(self._heap, (when, count, act, on))
 
-    def due(self) -> Iterator[Deed]:
-        """What is to be done, one deed after the other, until there is nothing."""
-        heap = self._heap
-        while heap:
-            self.now, _, act, args = heappop(heap)
-            yield act, args
+    def do_next(self) -> bool:
+        """Do what is due next; False: there was nothing any more."""
+        if not self._heap:
+            return False
+        self.now, _, act, on = heappop(self._heap)
+        act(on)
+        return True

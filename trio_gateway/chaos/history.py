@@ -5,7 +5,7 @@ and is held to the invariants can stand in for the plain one.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -22,11 +22,9 @@ from trio_gateway.failover.deadlines import Wish
 from trio_gateway.failover.engine import Engine, State
 from trio_gateway.failover.events import AnswerEnded, AttemptFailed, Event, Opened
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.policy.route import CommitMode, Route
+from trio_gateway.policy.route import Route
 
-# Found more quickly than the members, in Python 3.11.
-_COMPLETE: Final = CommitMode.COMPLETE
-_OVER: Final = State.OVER
+_OVER: Final = State.OVER  # found more quickly than the member, in Python 3.11
 
 
 # Not frozen: that would take four times as long to make, for every step.
@@ -39,12 +37,14 @@ class Step:
     commands: tuple[Command, ...]
 
 
-@dataclass(slots=True)
 class History:
     """All steps of one exchange so far."""
 
-    ticket: Hashable
-    steps: list[Step] = field(default_factory=list)
+    __slots__ = ("steps", "ticket")
+
+    def __init__(self, ticket: Hashable) -> None:
+        self.ticket = ticket
+        self.steps: list[Step] = []
 
     @property
     def commands(self) -> list[tuple[float, Command]]:
@@ -62,7 +62,13 @@ class History:
 
 
 class WatchedEngine(Engine):
-    """An engine that keeps its history and is held to the invariants."""
+    """An engine that keeps its history and is held to the invariants.
+
+    Its one base is called by its name: until Python 3.12, `super()` takes longer than
+    the call itself.
+    """
+
+    __slots__ = ("history", "watch")
 
     def __init__(
         self,
@@ -73,32 +79,30 @@ class WatchedEngine(Engine):
         ticket: Hashable,
         random_for: Callable[[str], Random],
     ) -> None:
-        super().__init__(route, fleet, wish, ticket=ticket, random_for=random_for)
+        Engine.__init__(self, route, fleet, wish, ticket=ticket, random_for=random_for)
         self.history = History(ticket)
-        self.watch: Watch
-        self._watched = route
-        commits_whole = not wish.is_stream or route.commit.mode is _COMPLETE
-        self._is_stream = not commits_whole
-        self._has_patience = wish.patience_s is not None
+        self.watch: Watch  # once it has started
 
     def start(self, now: float) -> tuple[Command, ...]:
         """As `Engine.start`."""
-        commands = super().start(now)
-        self.watch = watch = Watch(self._watched, self._is_stream, now)
-        if self._has_patience:  # which the route does not know, and the engine does
-            total_by = now + self._watched.timeouts.total_s
-            watch.precommit_by = min(self.deadlines.precommit_by, total_by)
+        commands = Engine.start(self, now)
+        case = self._case
+        is_stream = not case.kind.commits_whole
+        self.watch = watch = Watch(case.route, now, is_stream=is_stream)
+        if case.wish.patience_s is not None:  # which the route does not know
+            total_by = now + case.route.timeouts.total_s
+            watch.precommit_by = min(case.deadlines.precommit_by, total_by)
         self.history.steps.append(Step(now, None, commands))
-        watch.saw(None, commands, now=now)
+        watch.saw(None, commands, now)
         if self.state is _OVER:
             watch.close()
         return commands
 
     def advance(self, event: Event, now: float) -> tuple[Command, ...]:
         """As `Engine.advance`."""
-        commands = super().advance(event, now)
+        commands = Engine.advance(self, event, now)
         self.history.steps.append(Step(now, event, commands))
-        self.watch.saw(event, commands, now=now)
+        self.watch.saw(event, commands, now)
         if self.state is _OVER:
             self.watch.close()
         return commands

@@ -6,7 +6,6 @@ rule that is broken anywhere is broken against the same sentence. Each violation
 that sentence, with what was seen.
 """
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of, pause_s
@@ -38,6 +37,7 @@ LIVE_ATTEMPTS_MAX: Final = 2
 # Found more quickly than unions and members, in Python 3.11.
 _GONE: Final = (ClientLeft, CutShort)
 _DOUBLES: Final = (Reason.OVERLAP, Reason.HEDGE)
+_FIRST: Final = Reason.FIRST
 _REDIAL: Final = Reason.REDIAL
 _RETRY: Final = Reason.RETRY
 _FAILOVER: Final = Reason.FAILOVER
@@ -46,43 +46,60 @@ _FAILOVER: Final = Reason.FAILOVER
 _EPSILON_S: Final = 1e-9
 
 
-@dataclass(slots=True)
 class Watch:
     """One exchange's history, checked as it grows.
 
     Args:
         route: what the policy said.
-        is_stream: what the client wanted.
         started_at: when the exchange was admitted.
+        is_stream: what the client wanted.
         is_alone: whether no other exchange shares the fleet, so that health cannot be
             a reason to leave a target out.
     """
 
-    route: Route
-    is_stream: bool
-    started_at: float
-    is_alone: bool = False
-    violations: list[str] = field(default_factory=list)
-    dials: dict[int, Dial] = field(default_factory=dict)
-    ended: dict[int, Failure | None] = field(default_factory=dict)
-    winner: int | None = None
-    refusal: Refuse | None = None
-    is_over: bool = False
-    precommit_by: float = field(init=False)  # when the commit point must have come
-    _live: list[int] = field(default_factory=list)  # dialled, and not ended
-    _counted: int = 0  # dialled, but for redials
-    _wakes_at: float | None = None
-    _not_before: dict[str, float] = field(default_factory=dict)
+    __slots__ = (
+        "_counted",
+        "_live",
+        "_not_before",
+        "_wakes_at",
+        "dials",
+        "ended",
+        "is_alone",
+        "is_over",
+        "precommit_by",
+        "refusal",
+        "route",
+        "violations",
+        "winner",
+    )
 
-    def __post_init__(self) -> None:
-        timeouts = self.route.timeouts
-        most_s = timeouts.total_s
-        if self.is_stream:
-            most_s = min(timeouts.precommit_s, most_s)
-        self.precommit_by = self.started_at + most_s
+    def __init__(
+        self,
+        route: Route,
+        started_at: float,
+        *,
+        is_stream: bool,
+        is_alone: bool = False,
+    ) -> None:
+        self.route = route
+        self.is_alone = is_alone
+        self.violations: list[str] = []
+        self.dials: dict[int, Dial] = {}
+        self.ended: dict[int, Failure | None] = {}
+        self.winner: int | None = None
+        self.refusal: Refuse | None = None
+        self.is_over = False
+        most_s = route.timeouts.total_s
+        if is_stream and route.timeouts.precommit_s < most_s:
+            most_s = route.timeouts.precommit_s
+        self.precommit_by = started_at + most_s  # when the commit point must have come
+        self._live: list[int] = []  # dialled, and not ended
+        self._counted = 0  # dialled, but for redials
+        self._wakes_at: float | None = None
+        self._not_before: dict[str, float] = {}
 
     def saw(
-        self, event: Event | None, commands: tuple[Command, ...], *, now: float
+        self, event: Event | None, commands: tuple[Command, ...], now: float
     ) -> None:
         """Show one event (None: the start) and what the engine answered."""
         if self.is_over:
@@ -92,8 +109,9 @@ class Watch:
         self._wakes_at = None  # an alarm holds until the next answer
         for command in commands:
             self._obey(command, event, now)
-        is_busy = self._live or self._wakes_at is not None
-        if not (is_busy or self.is_over or self.winner is not None):
+        if self._live or self._wakes_at is not None:
+            return
+        if not self.is_over and self.winner is None:
             self._broke("an exchange that is not over waits for something", event)
 
     def close(self) -> list[str]:
@@ -197,12 +215,16 @@ class Watch:
             self._broke("connecting ends before committing must", dial)
         if now + _EPSILON_S < self._not_before.get(dial.target.id, 0.0):
             self._broke("no request before a target's own hint", dial)
+        if dial.reason is not _FIRST:
+            self._check_reason(dial)
+
+    def _check_reason(self, dial: Dial) -> None:
         if dial.reason is _RETRY and dial.target.id not in self._tried():
             self._broke("only the same target is waited for in a backoff", dial)
         if dial.reason is _FAILOVER and dial.target.id in self._tried():
             self._broke("failover is to another target", dial)
         if dial.reason in _DOUBLES:
-            self._check_double(dial, now)
+            self._check_double(dial)
 
     def _check_cause(self, dial: Dial, event: Event) -> None:
         if isinstance(event, _GONE):
@@ -210,7 +232,7 @@ class Watch:
         if isinstance(event, AttemptFailed):
             self._check_step(dial, event)
 
-    def _check_double(self, dial: Dial, now: float) -> None:
+    def _check_double(self, dial: Dial) -> None:
         alive = {self.dials[number].target.id for number in self._live}
         if not alive:
             self._broke("a duplicate runs beside another attempt", dial)

@@ -118,19 +118,18 @@ class Simulator:
         for number, clients in enumerate(self._world.clients):
             crowd = Crowd(clients, f"{self._seed}/{number}")
             self._await_next(crowd, crowd.first_at())
-        self.agenda.at(0.0, self._tick)
-        calls = self.fleet.calls
-        for act, args in self.agenda.due():
-            act(*args)
+        self.agenda.at(0.0, self._tick, self._dials)
+        agenda, calls = self.agenda, self.fleet.calls
+        while agenda.do_next():
             if calls:
                 self._deliver_calls()
         assert not self._open, "every exchange ends"
         return self.tally.result()
 
-    def _tick(self) -> None:
-        self._dials.look()
+    def _tick(self, dials: Dials) -> None:
+        dials.look()
         if self.now < self._world.duration_s or self._open:
-            self.agenda.at(self.now + _TICK_S, self._tick)
+            self.agenda.at(self.now + _TICK_S, self._tick, dials)
 
     # Clients
 
@@ -228,8 +227,8 @@ class Simulator:
             if course is not None:
                 self._advance(course, Called())
 
-    def _ring(self, course: Course, at: float) -> None:
-        if course.alarm_at == at:
+    def _ring(self, course: Course) -> None:
+        if course.alarm_at == self.agenda.now:
             course.alarm_at = inf
             jobs = course.jobs
             self._advance(course, TimeCame())
@@ -285,7 +284,7 @@ class Simulator:
         if alarm_at != course.alarm_at:
             course.alarm_at = alarm_at
             if alarm_at < inf:
-                self.agenda.at(alarm_at, self._ring, course, alarm_at)
+                self.agenda.at(alarm_at, self._ring, course)
 
     def _commit(self, course: Course, job: Job) -> None:
         self._open.pop(course.ticket, None)
@@ -308,7 +307,8 @@ class Simulator:
         self._open.pop(course.ticket, None)
         course.alarm_at = inf
         course.jobs = []  # else they and it would hold each other
-        self._courses.pop(course.question, None)
+        if self._courses:
+            self._courses.pop(course.question, None)
         engine = course.engine
         self.tally.over(
             course.route.slug,

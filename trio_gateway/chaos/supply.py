@@ -99,7 +99,9 @@ class DrawnSupply:
                 case outline:
                     return outline
             break
-        opens_s = first_s + (min(opens_at_token, tokens) - 1) * gap_s
+        if opens_at_token > tokens:
+            opens_at_token = tokens
+        opens_s = first_s + (opens_at_token - 1) * gap_s
         ends_s = first_s + (tokens - 1) * gap_s
         if breaks is None:
             return Answers(opens_s, ends_s)

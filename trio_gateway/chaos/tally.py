@@ -43,20 +43,20 @@ _UNSENT: Final = frozenset({FailureClass.CONNECT, FailureClass.NOT_PROCESSED})
 class Times:
     """A histogram of durations."""
 
-    __slots__ = ("_cells", "count", "most_s")
+    __slots__ = ("_cells", "most_s")
 
     def __init__(self) -> None:
         self._cells = array("Q", [0]) * _CELLS
-        self.count = 0
         self.most_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        cell = 0
-        if seconds > _LOWEST_S:
-            cell = int(log(seconds / _LOWEST_S) / _LOG_GROWTH)
-        self._cells[cell if cell < _CELLS else -1] += 1
-        self.count += 1
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self._cells)
+
+    def add(self, seconds: float, cell: int | None = None) -> None:
+        """Count one; its cell, where that is known, need not be found again."""
+        self._cells[cell_of(seconds) if cell is None else cell] += 1
         if seconds > self.most_s:
             self.most_s = seconds
 
@@ -64,7 +64,6 @@ class Times:
         """Count what another one has counted."""
         cells = other._cells  # noqa: SLF001 - another of its own kind
         self._cells = array("Q", map(add, self._cells, cells))
-        self.count += other.count
         self.most_s = max(self.most_s, other.most_s)
 
     def quantile(self, share: float) -> float:
@@ -72,8 +71,9 @@ class Times:
 
         The largest is exact.
         """
-        wanted = max(1, ceil(share * self.count))
-        if wanted >= self.count:
+        counted = self.count
+        wanted = max(1, ceil(share * counted))
+        if wanted >= counted:
             return self.most_s
         seen = 0
         for cell, count in enumerate(self._cells):
@@ -81,6 +81,14 @@ class Times:
             if seen >= wanted:
                 return _LOWEST_S * exp((cell + 0.5) * _LOG_GROWTH)
         return self.most_s
+
+
+def cell_of(seconds: float) -> int:
+    """In which cell of a histogram a duration is counted."""
+    if seconds <= _LOWEST_S:
+        return 0
+    cell = int(log(seconds / _LOWEST_S) / _LOG_GROWTH)
+    return cell if cell < _CELLS else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +201,11 @@ class TargetTally:
 class Timeline:
     """Questions over time, by the second or by the longer bucket that fits."""
 
-    __slots__ = ("answered", "bucket_s", "failed", "offered")
+    __slots__ = ("_buckets", "answered", "bucket_s", "failed", "offered")
 
     def __init__(self, duration_s: float) -> None:
         self.bucket_s = max(1.0, duration_s / BUCKETS_MAX)
-        buckets = self.bucket(duration_s) + 1
+        self._buckets = buckets = self.bucket(duration_s) + 1
         self.offered = array("Q", [0]) * buckets
         self.answered = array("Q", [0]) * buckets  # when their answer was whole
         self.failed = array("Q", [0]) * buckets
@@ -209,9 +217,7 @@ class Timeline:
     def place(self, at_s: float) -> int:
         """Where an instant is counted; what happens after the end, at the end."""
         index = int(at_s / self.bucket_s)
-        if index >= len(self.offered):
-            index = -1
-        return index
+        return index if index < self._buckets else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,9 +317,9 @@ class Tally:
 
     def opened(self, slug: str, *, first_token_s: float, wait_s: float) -> None:
         """An exchange has reached its commit point."""
-        route = self._routes[slug]
-        route.first_tokens.add(first_token_s)
-        route.waits.add(wait_s)
+        route, cell = self._routes[slug], cell_of(first_token_s)
+        route.first_tokens.add(first_token_s, cell)
+        route.waits.add(wait_s, cell if wait_s == first_token_s else None)
 
     def refused(self, slug: str, kind: RefusalKind) -> None:
         """An exchange has ended without an answer."""
@@ -343,11 +349,11 @@ class Tally:
             line += f" {each.opened_at!r} "
             line += "None" if each.failure is None else each.failure.kind
         self._digest.update((line + "\n").encode())
-        if isinstance(engine, WatchedEngine):
+        if isinstance(engine, WatchedEngine) and engine.violations:
             self._keep_violations(engine)
 
     def _keep_violations(self, engine: WatchedEngine) -> None:
-        if engine.violations and len(self._violations) < VIOLATIONS_MAX:
+        if len(self._violations) < VIOLATIONS_MAX:
             self._violations.append(
                 "\n".join([*engine.violations, *engine.history.lines()])
             )
