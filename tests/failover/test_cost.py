@@ -63,7 +63,7 @@ class Clients:
 
 @pytest.mark.parametrize(
     ("targets", "events", "calls_max"),
-    [("a", GOOD, 130), ("abc", GOOD, 140), ("ab", FAILED_OVER, 290)],
+    [("a", GOOD, 127), ("abc", GOOD, 136), ("ab", FAILED_OVER, 281)],
     ids=["one target", "three targets", "the first of two fails"],
 )
 def test_deciding_stays_as_cheap_as_it_is(

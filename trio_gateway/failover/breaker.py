@@ -212,12 +212,13 @@ class Breaker:
         if not minute.begun_at <= now < minute.next_at:
             minute.move(now)
             self._note_whether_plain()
-        n = minute.requests
-        # The good may be fewer than none: an answer breaks later than it began.
-        good = max(0.0, minute.good)
-        if n - good < EVIDENCE_MIN:
+        n, good = minute.requests, minute.good
+        if good < 0.0:
+            good = 0.0  # fewer than none: an answer breaks later than it began
+        surplus = n - SKIP_FACTOR * good
+        if n - good < EVIDENCE_MIN or surplus <= 0.0:
             return 0.0
-        return min(SKIP_SHARE_MAX, max(0.0, (n - SKIP_FACTOR * good) / (n + 1)))
+        return min(SKIP_SHARE_MAX, surplus / (n + 1))
 
     def is_probe_free(self, now: float) -> bool:
         """Whether a request may be sent as a probe."""

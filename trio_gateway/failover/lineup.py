@@ -14,7 +14,7 @@ than this exchange lasts. Nobody else is ever left out: with two or three target
 exclude the ill ones is to have none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -34,31 +34,31 @@ def line_up(
 
     The dice are fetched only where there is something to roll for.
     """
-    if fleet.is_untroubled(route, now):
-        if route.is_listed:
-            return list(route.targets)
-        return [
+    listed: Sequence[Target] = route.targets
+    if not route.is_listed:
+        listed = [
             target
             for tier in route.tiers
             for target in _balanced(fleet, tier, now, dice)
         ]
+    if fleet.is_untroubled(route, now):
+        return list(listed)
     well: list[tuple[Target, bool]] = []  # with whether it steps back behind the next
     cooling: list[tuple[float, Target]] = []
     open_: list[tuple[float, Target]] = []
-    for tier in route.tiers:
-        for target in _balanced(fleet, tier, now, dice):
-            health = fleet.health(target, now)
-            if health.is_untroubled(now):
-                well.append((target, False))
-            elif health.is_out_of_use(now):
-                continue
-            elif health.cooldown.is_active(now):
-                if health.cooldown.until <= by:
-                    cooling.append((health.cooldown.until, target))
-            elif health.breaker.is_last_resort(now):
-                open_.append((health.breaker.open_until, target))
-            else:
-                well.append((target, _steps_back(health.breaker, now, dice)))
+    for target in listed:
+        health = fleet.health(target, now)
+        if health.is_untroubled(now):
+            well.append((target, False))
+        elif health.is_out_of_use(now):
+            continue
+        elif health.cooldown.is_active(now):
+            if health.cooldown.until <= by:
+                cooling.append((health.cooldown.until, target))
+        elif health.breaker.is_last_resort(now):
+            open_.append((health.breaker.open_until, target))
+        else:
+            well.append((target, _steps_back(health.breaker, now, dice)))
     first = _with_steps(well)
     domains = fleet.domains
     if domains.opened_at:

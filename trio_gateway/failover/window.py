@@ -85,7 +85,8 @@ class Window:
         self.requests -= bucket.requests
         self.good -= bucket.good
         self.failures -= bucket.failures
-        self._buckets[slot] = _Bucket()
+        bucket.requests = 0
+        bucket.good = bucket.failures = 0.0
 
 
 class _Bucket:
