@@ -74,6 +74,7 @@ class Job:
         "course",
         "ending",
         "ends_at",
+        "heard_at",
         "is_open",
         "is_over",
         "is_silent",
@@ -90,6 +91,7 @@ class Job:
         self.is_open = False
         self.is_over = False
         self.is_silent = False  # nothing of it comes any more
+        self.heard_at = inf  # when it opens, if nothing can come between
         self.ends_at = inf
         self.ending: Failure | None = None
         self.place: Place | None = None
@@ -176,12 +178,12 @@ class Dials:
             self._note_onset(job, outline, name)
         line = provider.supply.line
         if line is None or not isinstance(outline, Answers):
-            self._foresee(job, outline, connect_by=dial.connect_by)
+            self._foresee(job, outline, dial.connect_by)
             return
-        begin = partial(self._foresee, job, outline, connect_by=inf)
+        begin = partial(self._foresee, job, outline, inf)
         job.place = Place(begin, outline.ends_s)
         if not line.join(job.place):
-            self._foresee(job, _NO_CAPACITY, connect_by=dial.connect_by)
+            self._foresee(job, _NO_CAPACITY, dial.connect_by)
             return
         self._fill(provider)
         if job.place.is_waiting:
@@ -192,6 +194,7 @@ class Dials:
         if job.is_over:
             return
         job.is_over = True
+        job.heard_at = inf
         job.provider.tally.live -= 1
         line = job.provider.supply.line
         if line is not None and job.place is not None:
@@ -216,7 +219,7 @@ class Dials:
 
     # What comes of an attempt
 
-    def _foresee(self, job: Job, outline: Outline, *, connect_by: float) -> None:
+    def _foresee(self, job: Job, outline: Outline, connect_by: float) -> None:
         """Note what will come of an attempt, within its limits."""
         agenda = self._agenda
         now = agenda.now
@@ -226,6 +229,8 @@ class Dials:
                 job.ends_at, job.ending = now + outline.ends_s, outline.breaks
                 if at <= job.commit_by:
                     agenda.at(at, self._opened, job)
+                    if not job.provider.onsets:
+                        job.heard_at = at
                     return
             case Fails(failure, after_s):
                 if now + after_s <= job.commit_by:

@@ -281,6 +281,9 @@ class Simulator:
                     self._over(course, Outcome.REFUSED)
                     self._ask_again(course, command)
                     return
+        jobs = course.jobs
+        if jobs and jobs[-1].heard_at <= alarm_at:
+            alarm_at = inf  # it would never ring: what is heard first says when anew
         if alarm_at != course.alarm_at:
             course.alarm_at = alarm_at
             if alarm_at < inf:

@@ -65,13 +65,15 @@ class Supply(Protocol):
 class DrawnSupply:
     """A target as described by distributions and spells."""
 
-    __slots__ = ("_spec", "_spells", "line")
+    __slots__ = ("_shares", "_spec", "_spells", "line")
 
     def __init__(self, spec: SimulatedTarget) -> None:
         self._spec = spec
         self._spells = tuple(
             s for s in spec.spells if not isinstance(s.effect, Shrinks)
         )
+        # Who draws more is struck by nothing, whatever is on: with room for rounding.
+        self._shares = sum(spell.share for spell in self._spells) + 1e-9
         shrinking = tuple(s for s in spec.spells if isinstance(s.effect, Shrinks))
         self.line = Line(spec.capacity, shrinking) if spec.capacity else None
 
@@ -83,7 +85,7 @@ class DrawnSupply:
         spec = self._spec
         first_s, gap_s = spec.first_token.at(speed), spec.gap_s
         breaks: Failure | None = None
-        for spell in self._spells:
+        for spell in self._spells if luck < self._shares else ():
             if not spell.is_on(now):
                 continue
             if luck >= spell.share:
