@@ -224,11 +224,12 @@ class Exchange:
     async def _send_whole(self, body: bytes, client: Client, clocks: Clocks) -> None:
         """Send an answer that is here in full; a client that takes none is left."""
         abandon = partial(self._abandon, client)
-        by = clocks.all_taken_by()
+        by = clocks.all_taken_by(trio.current_time())
         cut = pieces(body)
         for piece in cut:
             send = client.finish if piece is cut[-1] else client.send
-            alarm = self._relay.alarms.set(clocks.taken_by(by), abandon)
+            taken_by = clocks.taken_by(trio.current_time(), by)
+            alarm = self._relay.alarms.set(taken_by, abandon)
             try:
                 await send(piece)
             finally:

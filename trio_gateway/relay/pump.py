@@ -60,19 +60,19 @@ class Clocks:
         left_s = _HEARTBEATS_EXTEND * self.idle_s - silence_s
         return min(asked_at + min(self.idle_s, left_s), self.total_by)
 
-    def taken_by(self, all_by: float = inf) -> float:
+    def taken_by(self, now: float, all_by: float = inf) -> float:
         """When a client must have taken what it is sent; the total holds here too.
 
         Args:
+            now: when it is sent.
             all_by: when the last piece, where this is one of several.
         """
-        now = trio.current_time()
         last_s = _LAST_WORDS_S if now >= self.total_by else self.total_by - now
         return min(now + min(self.client_stall_s, last_s), all_by)
 
-    def all_taken_by(self) -> float:
-        """When it must have taken all of what is sent in pieces."""
-        return max(self.total_by, trio.current_time() + _LAST_WORDS_S)
+    def all_taken_by(self, now: float) -> float:
+        """When it must have taken all of what is sent in pieces from now on."""
+        return max(self.total_by, now + _LAST_WORDS_S)
 
 
 def pieces(data: bytes) -> Sequence[bytes]:
@@ -111,18 +111,20 @@ async def _pass_on(
     passage = answer.passage
     data = answer.take_held()
     silence_s = 0.0  # waited for content, the client's own slowness left out
+    now = trio.current_time()
     while not passage.is_over:
         if data:
-            by = clocks.all_taken_by()
+            by = clocks.all_taken_by(now)
             for piece in pieces(data):
-                patience.for_client(clocks.taken_by(by))
+                patience.for_client(clocks.taken_by(now, by))
                 await client.send(piece)
                 if patience.is_over:  # in the same instant
                     return b""
+                now = trio.current_time()
             data = piece = b""  # not kept while nothing comes
         if passage.broken:
             return passage.broken
-        asked_at = trio.current_time()
+        asked_at = now
         patience.for_upstream(clocks.heard_by(asked_at, silence_s))
         received = await body.receive()
         if patience.is_over:  # in the same instant: what came is not passed on any more
@@ -133,7 +135,8 @@ async def _pass_on(
             return received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
         tokens = passage.tokens
         data, received = passage.feed(received), b""
-        silence_s += trio.current_time() - asked_at
+        now = trio.current_time()
+        silence_s += now - asked_at
         if passage.tokens != tokens:
             silence_s = 0.0
     return data
@@ -154,13 +157,15 @@ async def _send(client: Client, data: bytes, by: float) -> Failure | None:
 
 
 async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
-    by = clocks.all_taken_by()
+    now = trio.current_time()
+    by = clocks.all_taken_by(now)
     *before, last = pieces(data)
     for piece in before:
-        stalled = await _send(client, piece, clocks.taken_by(by))
+        stalled = await _send(client, piece, clocks.taken_by(now, by))
         if stalled is not None:
             return stalled
-    with trio.move_on_at(clocks.taken_by(by)) as stall:
+        now = trio.current_time()
+    with trio.move_on_at(clocks.taken_by(now, by)) as stall:
         await client.finish(last)
     return _stalled(stall)
 
@@ -168,7 +173,8 @@ async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None
 async def _break(client: Client, failure: Failure, clocks: Clocks) -> Failure:
     broken = replace(failure, kind=FailureClass.INTERRUPTED)
     event = error_event(message=f"The answer was interrupted: {broken.cause}.")
-    return await _send(client, event, clocks.taken_by()) or broken
+    by = clocks.taken_by(trio.current_time())
+    return await _send(client, event, by) or broken
 
 
 def _stalled(scope: trio.CancelScope) -> Failure | None:
