@@ -61,7 +61,6 @@ def an_account(
     kind: ProviderKind = ProviderKind.OPENAI,
     base_url: str | None = None,
     headers: tuple[tuple[str, str], ...] = (),
-    ca_file: str | None = None,
     api_version: str | None = None,
 ) -> Account:
     return Account(
@@ -71,7 +70,6 @@ def an_account(
         api_key=Secret(f"sk-{name}"),
         failure_domain=name,
         headers=headers,
-        ca_file=ca_file,
         api_version=api_version,
     )
 

@@ -110,7 +110,7 @@ async def found_town(nursery: trio.Nursery, folder: Path) -> Town:
         await nursery.start(provider.serve, [network.listen(f"{name}.test", 80)])
 
     path = folder / "policy.yaml"
-    files = WatchedFiles(path)
+    files = WatchedFiles(path, {})
     files.scan()
     seen = files.look()
     load = partial(load_policy, path, environ={"KEY": KEY})

@@ -96,7 +96,7 @@ async def serving(nursery: trio.Nursery, folder: Path) -> Served:
     (folder / "secret").write_text("sk-one")
     path = folder / "policy.yaml"
     path.write_text(GOOD)
-    files, told = WatchedFiles(path), Told()
+    files, told = WatchedFiles(path, {}), Told()
     files.scan()
     seen = files.look()
     load = partial(load_policy, path, environ={"KEY": KEY})

@@ -10,7 +10,7 @@ from trio_gateway.cli.watch import WatchedFiles
 
 
 def watching(path: Path) -> WatchedFiles:
-    files = WatchedFiles(path)
+    files = WatchedFiles(path, {"FOLDER": "tls"})
     files.scan()
     return files
 
@@ -114,6 +114,30 @@ def test_a_secret_that_the_policy_names_is_watched_too(tmp_path: Path) -> None:
     rename_into_place(secret)
     looks.append(files.look())
     assert len(set(looks)) == 3
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "ca_file: tls/ca.pem",
+        "ca_file: 'tls/ca.pem'  # ours",
+        'ca_file:   "tls/ca.pem"',
+        "{base_url: https://a.test, ca_file: tls/ca.pem, kind: openai}",
+        "{ca_file: tls/ca.pem}",
+        "ca_file: ${FOLDER}/ca.pem",
+        'ca_file: "${FOLDER}/ca.pem"',
+    ],
+)
+def test_authorities_that_the_policy_names_are_watched_too(
+    tmp_path: Path, written: str
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(f"version: 1\nproviders:\n  a: {written}\n")
+    (tmp_path / "tls").mkdir()
+    files = watching(path)
+    seen = files.look()
+    (tmp_path / "tls" / "ca.pem").write_text("new")
+    assert files.look() != seen
 
 
 def test_secrets_stay_watched_while_the_policy_cannot_be_read(tmp_path: Path) -> None:

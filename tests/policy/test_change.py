@@ -41,6 +41,17 @@ def test_the_same_meaning_is_no_change(tmp_path: Path) -> None:
     assert changes(loaded(tmp_path), again) == ()
 
 
+def test_other_certificates_in_the_same_file_are_a_change(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(BASE.replace('b.test/v1"}', 'b.test/v1", ca_file: ca.pem}'))
+
+    def held(pem: str) -> Policy:
+        return load_policy(path, environ=SECRETS, authorities_in=lambda _: pem)
+
+    told = changes(held("one"), held("two"))
+    assert told == ("provider b: what ca_file holds changed",)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

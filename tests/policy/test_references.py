@@ -9,7 +9,7 @@ import pytest
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.references import SECRET_FILE_BYTES_MAX, Placeholders
-from trio_gateway.policy.route import Policy, Secret
+from trio_gateway.policy.route import Authorities, Policy, Secret
 
 SECRET = "sk-very-secret"
 POLICY = """
@@ -101,9 +101,9 @@ def test_a_certificates_path_begins_at_the_policys_folder(tmp_path: Path) -> Non
     file = tmp_path / "policy.yaml"
     asked: list[str] = []
 
-    def why_not_trusted(ca_file: str) -> str | None:
+    def authorities_in(ca_file: str) -> str:
         asked.append(ca_file)
-        return None
+        return "what it holds"
 
     for written in ("tls/ca.pem", "${NAME}.pem", "/etc/ca.pem"):
         file.write_text(
@@ -112,9 +112,11 @@ def test_a_certificates_path_begins_at_the_policys_folder(tmp_path: Path) -> Non
             "models: {m: {targets: [{provider: a, model: x}]}}\n"
         )
         policy = load_policy(
-            file, environ={"NAME": "ca"}, why_not_trusted=why_not_trusted
+            file, environ={"NAME": "ca"}, authorities_in=authorities_in
         )
-        assert policy.accounts["a"].ca_file == asked[-1]
+        assert policy.accounts["a"].authorities == Authorities(
+            asked[-1], "what it holds"
+        )
     assert asked == [f"{tmp_path}/tls/ca.pem", f"{tmp_path}/ca.pem", "/etc/ca.pem"]
 
 

@@ -17,7 +17,7 @@ import trio
 import trustme
 
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
-from trio_gateway.policy.route import Account, ProviderKind, Secret
+from trio_gateway.policy.route import Account, Authorities, ProviderKind, Secret
 from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.letterhead import Letterhead
 from trio_gateway.relay.port import Call, Connect
@@ -183,6 +183,11 @@ def _url(authority: str, trust: ssl.SSLContext | None) -> str:
     return f"{'https' if trust else 'http'}://{authority}"
 
 
+def authorities_of(ca_file: str) -> Authorities:
+    """What a policy that names this file holds of it."""
+    return Authorities(ca_file, Path(ca_file).read_text())
+
+
 def a_call(
     base_url: str,
     *,
@@ -199,7 +204,7 @@ def a_call(
         base_url=base_url,
         api_key=None,
         failure_domain="provider",
-        ca_file=ca_file,
+        authorities=None if ca_file is None else authorities_of(ca_file),
         proxy=None if proxy is None else Secret(proxy),
     )
     return Call(

@@ -1,12 +1,14 @@
 """Certificates, real and wrong, over sockets and in virtual time; tunnels as well."""
 
 import base64
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from tests.upstream.peers import (
     HOST,
@@ -107,15 +109,24 @@ async def test_a_server_that_leaves_in_the_handshake_is_a_failed_connect(
         nursery.cancel_scope.cancel()
 
 
-async def test_an_authority_that_cannot_be_read_is_a_failure_and_no_exception(
-    tmp_path: Path, make: Make
+async def test_whom_to_trust_was_read_with_the_policy_and_not_with_the_connection(
+    tmp_path: Path, authority: Authority, make: Make
 ) -> None:
-    empty = tmp_path / "empty.pem"
-    empty.write_text("")
-    async with make() as upstream:
-        for file in (empty, tmp_path / "missing.pem"):
-            outcome = await upstream.open(a_call("https://x.test", ca_file=str(file)))
-            assert outcome == Failure(FailureClass.CONNECT, "ca_file cannot be read")
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    right = authority.ca_file
+    async with (
+        on_sockets(always_ok, trust=authority.server) as place,
+        make() as upstream,
+    ):
+        before = a_call(place.base_url, ca_file=str(file))
+        shutil.copy(right, file)
+        after = a_call(place.base_url, ca_file=str(file))
+        file.unlink()
+        refused = Failure(FailureClass.CONNECT, "certificate not accepted")
+        assert await upstream.open(before) == refused
+        assert await whole(await upstream.open(after)) == b"hello"
+        assert await upstream.open(before) == refused
 
 
 async def test_the_connect_limit_covers_the_handshake(

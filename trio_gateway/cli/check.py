@@ -11,7 +11,7 @@ import click
 
 from trio_gateway.cli import annotations, judgement
 from trio_gateway.cli.refusal import coloured, say, say_refusal
-from trio_gateway.cli.trust import why_not_trusted
+from trio_gateway.cli.trust import authorities_in
 from trio_gateway.policy.judge import Judgement, judge
 from trio_gateway.policy.load import Loaded, load
 from trio_gateway.policy.problems import PolicyError
@@ -60,7 +60,7 @@ def check(path: Path, *, without_secrets: bool, strict: bool, form: str) -> None
     """  # noqa: D301 - click's mark of lines to be kept is the character itself
     environ = Placeholders(os.environ) if without_secrets else os.environ
     try:
-        loaded = load(path, environ=environ, why_not_trusted=why_not_trusted)
+        loaded = load(path, environ=environ, authorities_in=authorities_in)
     except PolicyError as error:
         _say_problems(error, form)
         raise SystemExit(1) from error

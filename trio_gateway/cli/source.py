@@ -7,7 +7,7 @@ from functools import partial
 from trio_gateway.cli.house import House, Options
 from trio_gateway.cli.policy_log import PolicyLog
 from trio_gateway.cli.reload import Governed, Reloader, Retain
-from trio_gateway.cli.trust import why_not_trusted
+from trio_gateway.cli.trust import authorities_in
 from trio_gateway.cli.watch import Look, WatchedFiles
 from trio_gateway.policy.divisible import undividable
 from trio_gateway.policy.load import load
@@ -27,7 +27,7 @@ class PolicySource:
     @classmethod
     def begin(cls, options: Options, environ: Mapping[str, str]) -> "PolicySource":
         """Look at the files; they are not read yet."""
-        files = WatchedFiles(options.policy)
+        files = WatchedFiles(options.policy, environ)
         files.scan()
         seen = files.look()  # before it is read, lest a change in between be missed
         return cls(files, seen, partial(_load, options, environ))
@@ -61,7 +61,7 @@ class PolicySource:
 
 def _load(options: Options, environ: Mapping[str, str]) -> Policy:
     """Read a policy, which must suit the number of workers, too."""
-    loaded = load(options.policy, environ=environ, why_not_trusted=why_not_trusted)
+    loaded = load(options.policy, environ=environ, authorities_in=authorities_in)
     if problems := undividable(loaded, options.workers):
         raise PolicyError(problems, loaded.sources)
     return loaded.policy

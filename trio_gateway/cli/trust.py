@@ -1,18 +1,40 @@
-"""Whether a file holds certificates to trust, judged by the library that will read it.
+"""The certificates in a file, judged by what will use them.
 
 `policy` is pure and cannot ask. An operator should hear of it from `check`, and not
 from a provider that is never connected.
 """
 
 import ssl
+from pathlib import Path
+from typing import Final
+
+from trio_gateway.policy.check import UntrustedError
+from trio_gateway.policy.references import read_start
+from trio_gateway.policy.route import Authorities
+from trio_gateway.upstream.network import trusting
+
+# All the authorities that browsers trust have a quarter of it.
+_BYTES_MAX: Final = 1024 * 1024
 
 
-def why_not_trusted(ca_file: str) -> str | None:
-    """Say why a `ca_file` cannot be used; None where it can."""
+def authorities_in(ca_file: str) -> str:
+    """Read the certificates in a file, as PEM.
+
+    Raises:
+        UntrustedError: it cannot be read, or holds none.
+    """
     try:
-        ssl.create_default_context(cafile=ca_file)
-    except ssl.SSLError:
-        return "no PEM certificate in it"
+        content = read_start(Path(ca_file), _BYTES_MAX + 1)
     except OSError as error:
-        return error.strerror or "no reason given"
-    return None
+        raise UntrustedError(error.strerror or "no reason given") from error
+    except ValueError as error:
+        raise UntrustedError("a path that can be none") from error
+    if len(content) > _BYTES_MAX:
+        raise UntrustedError(f"more than {_BYTES_MAX} bytes")
+    # Between the certificates there may be words, and names in any language.
+    pem = content.decode("ascii", errors="ignore")
+    try:
+        trusting(Authorities(ca_file, pem))
+    except (ssl.SSLError, ValueError) as error:
+        raise UntrustedError("no PEM certificate in it") from error
+    return pem

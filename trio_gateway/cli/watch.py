@@ -1,13 +1,13 @@
 """Whether a policy's files have changed, as far as `stat` tells.
 
 Seen are the policy's file, or the `*.yaml` of its folder, and every file that a
-`${file:PATH}` in them names; each by what it leads to in the end, so that an editor's
-rename into place, a swapped symlink anywhere on the way (Kubernetes swaps `..data`) and
-a file that comes or goes all count. No file is opened to find out.
+`${file:PATH}` or a `ca_file` in them names; each by what it leads to in the end, so
+that an editor's rename into place, a swapped symlink anywhere on the way (Kubernetes
+swaps `..data`) and a file that comes or goes all count. No file is opened to find out.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from trio_gateway.policy.load import read_sources
@@ -21,22 +21,27 @@ Look = tuple[tuple[object, ...], ...]
 class WatchedFiles:
     """The files of one policy. Its methods block, briefly: call them in a thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self._path = path
-        self._secrets: tuple[Path, ...] = ()
+        self._environ = environ
+        self._named: tuple[Path, ...] = ()
 
     def scan(self) -> None:
-        """Read which secrets the files name; of what cannot be read, the old ones."""
+        """Read which other files they name; of what cannot be read, the old ones."""
         try:
             sources = read_sources(self._path)
         except PolicyError:
             return
-        found = (file for source in sources for file in mentioned_files(*source))
-        self._secrets = tuple(dict.fromkeys(found))
+        found = (
+            file
+            for source in sources
+            for file in mentioned_files(*source, self._environ)
+        )
+        self._named = tuple(dict.fromkeys(found))
 
     def look(self) -> Look:
         """Look at every file."""
-        return look_at((*self._files(), *self._secrets))
+        return look_at((*self._files(), *self._named))
 
     def _files(self) -> Iterator[Path]:
         yield self._path

@@ -107,14 +107,23 @@ def _account(account: Account) -> Words:
         "base_url": account.base_url,
         "failure_domain": account.failure_domain,
         "max_concurrency": _or_none(account.max_concurrency),
-        "ca_file": _or_none(account.ca_file),
+        "ca_file": _or_none(_file(account)),
         "api_version": _or_none(account.api_version),
     }
 
 
 def _hidden_of_account(account: Account) -> Hidden:
     headers = {f"headers.{name}": value for name, value in account.headers}
-    return {"api_key": account.api_key, "proxy": account.proxy, **headers}
+    return {
+        "api_key": account.api_key,
+        "proxy": account.proxy,
+        "what ca_file holds": account.authorities and account.authorities.pem,
+        **headers,
+    }
+
+
+def _file(account: Account) -> str | None:
+    return None if account.authorities is None else account.authorities.file
 
 
 def _by_name(policy: Policy) -> Mapping[str, AccessKey]:

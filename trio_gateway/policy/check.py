@@ -19,6 +19,10 @@ from trio_gateway.policy.resolve import (
     settings_of,
     timeouts_of,
 )
+from trio_gateway.policy.route import Authorities
+
+AuthoritiesIn = Callable[[str], str]
+"""Reads the certificates in a file, as PEM; raises `UntrustedError`."""
 
 LocatedTarget = tuple[KeyPath, model.TargetSection]
 
@@ -34,6 +38,10 @@ REFERENCES: Final[Mapping[KeyPath, str]] = {
 
 # Enough names to find the one that was meant, in one line of a report.
 NAMES_SHOWN_MAX: Final = 10
+
+
+class UntrustedError(Exception):
+    """A file holds no certificates to trust; it says why."""
 
 
 def check(written: model.PolicySection, document: Document) -> Iterator[Problem]:
@@ -54,20 +62,26 @@ def check(written: model.PolicySection, document: Document) -> Iterator[Problem]
     yield from _two_healths(written, document)
 
 
-def check_files(
+def read_authorities(
     written: model.PolicySection,
     document: Document,
-    why_not_trusted: Callable[[str], str | None],
-) -> Iterator[Problem]:
-    """Every `ca_file` that holds nothing to trust, by who can tell."""
+    authorities_in: AuthoritiesIn,
+) -> tuple[Mapping[str, Authorities], Sequence[Problem]]:
+    """Read every `ca_file`, by the provider's name; and what is wrong with any."""
+    found: dict[str, Authorities] = {}
+    problems: list[Problem] = []
     for name, provider in written.providers.items():
-        if provider.ca_file is not None:
-            why_not = why_not_trusted(provider.ca_file)
-            if why_not is not None:
-                message = f"the file {provider.ca_file} cannot be used: {why_not}"
-                remedy = "Name a PEM file of certificates."
-                path = ("providers", name, "ca_file")
-                yield document.problem(path, message, remedy)
+        file = provider.ca_file
+        if file is None:
+            continue
+        try:
+            found[name] = Authorities(file, authorities_in(file))
+        except UntrustedError as error:
+            message = f"the file {file} cannot be used: {error}"
+            remedy = "Name a PEM file of certificates."
+            path = ("providers", name, "ca_file")
+            problems.append(document.problem(path, message, remedy))
+    return found, problems
 
 
 def names(document: Document, section: str) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ still look: only a file that is no YAML at all ends it early.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from trio_gateway.policy.check import check, check_files
+from trio_gateway.policy.check import AuthoritiesIn, check, read_authorities
 from trio_gateway.policy.complaints import unknown_keys, wrong_values
 from trio_gateway.policy.document import Document
 from trio_gateway.policy.merge import merge
@@ -21,7 +21,7 @@ from trio_gateway.policy.problems import PolicyError, Problem, Report, Source
 from trio_gateway.policy.reading import read_document
 from trio_gateway.policy.references import expand, read_start
 from trio_gateway.policy.resolve import resolve
-from trio_gateway.policy.route import Policy
+from trio_gateway.policy.route import Authorities, Policy
 
 # A policy of a thousand models has a tenth of it.
 FILE_BYTES_MAX: Final = 1024 * 1024
@@ -35,12 +35,14 @@ SCHEMA_SUFFIX: Final = ".schema.json"
 # Enough of a hash to tell any two revisions apart, and to read aloud.
 REVISION_CHARS: Final = 12
 
-WhyNotTrusted = Callable[[str], str | None]
-"""Says why a file holds no certificates to trust; None where it does."""
+
+def _not_read(_: str) -> str:
+    """No certificates: nobody will connect."""
+    return ""
 
 
-def _is_not_asked(_: str) -> None:
-    """No file is looked into."""
+_Checked = tuple[PolicySection, Mapping[str, Authorities]]
+"""What was written, and by provider what its `ca_file` holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +58,33 @@ def load_policy(
     path: Path,
     *,
     environ: Mapping[str, str],
-    why_not_trusted: WhyNotTrusted = _is_not_asked,
+    authorities_in: AuthoritiesIn = _not_read,
 ) -> Policy:
     """Read a policy file, or all `*.yaml` of a folder as one policy; see `load`."""
-    return load(path, environ=environ, why_not_trusted=why_not_trusted).policy
+    return load(path, environ=environ, authorities_in=authorities_in).policy
 
 
 def load(
     path: Path,
     *,
     environ: Mapping[str, str],
-    why_not_trusted: WhyNotTrusted = _is_not_asked,
+    authorities_in: AuthoritiesIn = _not_read,
 ) -> Loaded:
     """Read a policy file, or all `*.yaml` of a folder as one policy, with its sources.
 
     Args:
         path: The file or the folder.
         environ: What `${NAME}` stands for.
-        why_not_trusted: Looks into each `ca_file`.
+        authorities_in: Reads each `ca_file`.
 
     Raises:
         PolicyError: Everything that is wrong, each with place and remedy.
     """
     sources = read_sources(path)
-    written, document = _read(sources, environ, str(path), why_not_trusted)
-    return Loaded(resolve(written, revision=_revision(sources)), sources, document)
+    checked, document = _read(sources, environ, str(path), authorities_in)
+    written, authorities = checked
+    policy = resolve(written, revision=_revision(sources), authorities=authorities)
+    return Loaded(policy, sources, document)
 
 
 def read_sources(path: Path) -> tuple[Source, ...]:
@@ -134,7 +138,7 @@ def read_policy(
     *,
     environ: Mapping[str, str],
     root: str,
-    why_not_trusted: WhyNotTrusted = _is_not_asked,
+    authorities_in: AuthoritiesIn = _not_read,
 ) -> PolicySection:
     """What the files say together, checked.
 
@@ -142,12 +146,12 @@ def read_policy(
         sources: The files. Nothing is read but what `${file:PATH}` names.
         environ: What `${NAME}` stands for.
         root: The name under which a report speaks of all files together.
-        why_not_trusted: Looks into each `ca_file`.
+        authorities_in: Reads each `ca_file`.
 
     Raises:
         PolicyError: Everything that is wrong, each with place and remedy.
     """
-    written, _ = _read(sources, environ, root, why_not_trusted)
+    (written, _), _ = _read(sources, environ, root, authorities_in)
     return written
 
 
@@ -155,8 +159,8 @@ def _read(
     sources: Sequence[Source],
     environ: Mapping[str, str],
     root: str,
-    why_not_trusted: WhyNotTrusted,
-) -> tuple[PolicySection, Document]:
+    authorities_in: AuthoritiesIn,
+) -> tuple[_Checked, Document]:
     """What the files say, checked and expanded; and as it was written."""
     report = Report(sources)
     parsed = [read_document(file, content) for file, content in sources]
@@ -172,8 +176,7 @@ def _read(
 
     unexpanded, problems = merge(documents, root=root)
     report.extend(problems)
-    written = _checked(unexpanded, environ, why_not_trusted, report)
-    return written, unexpanded
+    return _checked(unexpanded, environ, authorities_in, report), unexpanded
 
 
 def policy_from(
@@ -189,16 +192,16 @@ def policy_from(
     Raises:
         PolicyError: Everything that is wrong, each with place and remedy.
     """
-    written = _checked(document, environ, _is_not_asked, Report(document.sources))
+    written, _ = _checked(document, environ, _not_read, Report(document.sources))
     return resolve(written, revision=revision)
 
 
 def _checked(
     unexpanded: Document,
     environ: Mapping[str, str],
-    why_not_trusted: WhyNotTrusted,
+    authorities_in: AuthoritiesIn,
     report: Report,
-) -> PolicySection:
+) -> _Checked:
     """What was written, expanded, if neither it nor the report has a problem."""
     document, missing = expand(unexpanded, environ)
     written, error = _validated(document)
@@ -208,9 +211,10 @@ def _checked(
     if error is not None:
         report.extend(wrong_values(error, document))
     report.extend(check(written, document))
-    report.extend(check_files(written, document, why_not_trusted))
+    authorities, untrusted = read_authorities(written, document, authorities_in)
+    report.extend(untrusted)
     report.raise_if_any()
-    return written
+    return written, authorities
 
 
 def _validated(document: Document) -> tuple[PolicySection, ValidationError | None]:

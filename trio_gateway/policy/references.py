@@ -29,6 +29,10 @@ _PIECE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _ONE_REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
 # `//user:password@host`, where the password is no reference.
 _LITERAL_PASSWORD: Final = re.compile(r"//[^/@]*:(?!\$\{)[^/@]+@")
+# A value in quotes, or a plain one, which may hold a `${NAME}`.
+_CA_FILE: Final = re.compile(
+    r"""\bca_file: *(?:["']([^"'\n]+)["']|((?:\$\{\w*\}|[^"'\s,}#{])+))"""
+)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -70,14 +74,17 @@ def expand(
     return Document(value, document.places), [*literals, *expansion.problems]
 
 
-def mentioned_files(file: str, content: bytes) -> list[Path]:
-    """Every PATH of a `${file:PATH}` in a policy file, in comments too."""
-    names = (match[1] for match in _PIECE.finditer(content.decode(errors="replace")))
-    return [
-        Path(file).parent / name.removeprefix("file:")
-        for name in dict.fromkeys(names)
-        if name is not None and name.startswith("file:")
-    ]
+def mentioned_files(
+    file: str, content: bytes, environ: Mapping[str, str]
+) -> list[Path]:
+    """Every `${file:PATH}` and `ca_file: PATH` in a policy file, in comments too."""
+    text = content.decode(errors="replace")
+    names = [match[1] or "" for match in _PIECE.finditer(text)]
+    paths = [n.removeprefix("file:") for n in names if n.startswith("file:")]
+    for match in _CA_FILE.finditer(text):
+        written = (match[1] or match[2]).strip()
+        paths.append(_PIECE.sub(lambda m: environ.get(m[1] or "", ""), written))
+    return [Path(file).parent / path for path in dict.fromkeys(paths)]
 
 
 def read_start(file: Path, bytes_max: int) -> bytes:

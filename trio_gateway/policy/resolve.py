@@ -19,6 +19,7 @@ from trio_gateway.policy.route import (
     AccessKey,
     Account,
     AttemptLimits,
+    Authorities,
     BreakerRules,
     CommitMode,
     CommitPoint,
@@ -41,9 +42,23 @@ from trio_gateway.policy.route import (
 ValueT = TypeVar("ValueT")
 
 
-def resolve(written: model.PolicySection, *, revision: str) -> Policy:
-    """Turn a checked policy into the engine's values."""
-    accounts = {name: _account(name, p) for name, p in written.providers.items()}
+def resolve(
+    written: model.PolicySection,
+    *,
+    revision: str,
+    authorities: Mapping[str, Authorities] | None = None,
+) -> Policy:
+    """Turn a checked policy into the engine's values.
+
+    Args:
+        written: the policy.
+        revision: its revision.
+        authorities: what each provider's `ca_file` holds, by the provider's name.
+    """
+    accounts = {
+        name: _account(name, provider, (authorities or {}).get(name))
+        for name, provider in written.providers.items()
+    }
     gateway = written.gateway or model.GatewaySection()
     return Policy(
         revision=revision,
@@ -133,7 +148,9 @@ def _patience(
     )
 
 
-def _account(name: str, provider: model.ProviderSection) -> Account:
+def _account(
+    name: str, provider: model.ProviderSection, authorities: Authorities | None
+) -> Account:
     return Account(
         name=name,
         kind=ProviderKind(provider.kind),
@@ -146,7 +163,7 @@ def _account(name: str, provider: model.ProviderSection) -> Account:
         ),
         max_concurrency=provider.max_concurrency,
         proxy=_secret(provider.proxy),
-        ca_file=provider.ca_file,
+        authorities=authorities,
         api_version=provider.api_version,
     )
 

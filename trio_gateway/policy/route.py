@@ -29,6 +29,19 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorities:
+    """Whose certificates an account's servers may show, instead of the system's.
+
+    Args:
+        file: where they stood.
+        pem: what stood there when the policy was read.
+    """
+
+    file: str
+    pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One vendor's endpoint and our credential there: an entry of `providers:`."""
 
@@ -41,7 +54,7 @@ class Account:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     max_concurrency: int | None = None
     proxy: Secret | None = None  # a proxy's URL may hold a password
-    ca_file: str | None = None
+    authorities: Authorities | None = None
     api_version: str | None = None
 
 

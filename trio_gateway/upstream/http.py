@@ -23,7 +23,7 @@ import httpx
 import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.policy.route import Account, Secret
+from trio_gateway.policy.route import Account, Authorities, Secret
 from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import Call, Connect
 from trio_gateway.upstream.failures import NOT_CONNECTED, not_connected
@@ -54,7 +54,7 @@ class HttpUpstream:
     ) -> None:
         """Take the seam under all connections: TCP unless told otherwise.
 
-        `trust` is for the accounts that name no `ca_file`.
+        `trust` is for the accounts that name no authorities.
         """
         self._connect = connect_tcp if connect is None else connect
         # Made once, here: it takes some 30 ms, which no exchange should have to wait.
@@ -64,8 +64,6 @@ class HttpUpstream:
     async def open(self, call: Call) -> "HttpStream | Failure":
         """Send a request and wait for the head of its answer; see the port."""
         pool = self._pool(_Place.of(call.account))
-        if pool is None:
-            return Failure(FailureClass.CONNECT, "ca_file cannot be read")
         pool.streams += 1
         answer: HttpStream | Failure | None = None
         try:
@@ -102,14 +100,11 @@ class HttpUpstream:
     ) -> None:
         await self.aclose()
 
-    def _pool(self, place: "_Place") -> "_Pool | None":
+    def _pool(self, place: "_Place") -> "_Pool":
         """Find or make a pool; without awaiting, so that none is made twice."""
         pool = self._pools.get(place)
         if pool is None:
-            try:
-                pool = _Pool(_Transport(place, self._connect, self._trust))
-            except OSError:
-                return None
+            pool = _Pool(_Transport(place, self._connect, self._trust))
             self._pools[place] = pool
         return pool
 
@@ -318,11 +313,11 @@ class _Place(NamedTuple):
 
     base_url: str
     proxy: Secret | None
-    ca_file: str | None
+    authorities: Authorities | None
 
     @classmethod
     def of(cls, account: Account) -> Self:
-        return cls(account.base_url, account.proxy, account.ca_file)
+        return cls(account.base_url, account.proxy, account.authorities)
 
 
 class _Transport(httpx.AsyncHTTPTransport):
@@ -332,10 +327,10 @@ class _Transport(httpx.AsyncHTTPTransport):
         """Make a pool for one place.
 
         Raises:
-            OSError: If `ca_file` cannot be read, or holds no certificate.
+            ssl.SSLError: If its authorities hold no certificate.
         """
-        if place.ca_file is not None:
-            trust = trusting(place.ca_file)
+        if place.authorities is not None:
+            trust = trusting(place.authorities)
         if place.proxy is not None:
             connect = through_proxy(connect, place.proxy.reveal, trust)
         # In place of super().__init__(), which makes a pool that knows no seam. The

@@ -16,6 +16,7 @@ import httpcore
 import httpx
 import trio
 
+from trio_gateway.policy.route import Authorities
 from trio_gateway.relay.port import Connect
 
 # Below the 60 s after which common load balancers drop an idle connection, so that we
@@ -96,18 +97,20 @@ async def secure(
     return tls
 
 
-def trusting(ca_file: str | None = None) -> ssl.SSLContext:
-    """Trust the authorities in a file alone, else those that everybody trusts.
+def trusting(authorities: Authorities | None = None) -> ssl.SSLContext:
+    """Trust these authorities alone, else those that everybody trusts.
 
     No environment variable has a say. HTTP/1.1 is asked for, which is all we speak.
 
     Raises:
-        OSError: If the file cannot be read, or holds no certificate.
+        ssl.SSLError: If they hold no certificate.
     """
-    if ca_file is None:
+    if authorities is None:
         trust = httpx.create_ssl_context(trust_env=False)
-    else:
-        trust = ssl.create_default_context(cafile=ca_file)
+    elif authorities.pem:
+        trust = ssl.create_default_context(cadata=authorities.pem)
+    else:  # which `ssl` would take for everybody
+        raise ssl.SSLError("no certificate")
     trust.set_alpn_protocols(["http/1.1"])
     return trust
 

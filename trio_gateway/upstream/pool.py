@@ -30,7 +30,7 @@ import httpx
 import trio
 
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.policy.route import Account
+from trio_gateway.policy.route import Account, Authorities
 from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.letterhead import Letterhead
 from trio_gateway.relay.port import Call, Connect, UpstreamStream
@@ -64,7 +64,6 @@ STARTS_MAX: Final = 256
 
 CONNECT_TIMEOUT: Final = Failure(FailureClass.CONNECT, "connect timeout")
 _CLOSED: Final = Failure(FailureClass.CONNECT, "closed by us")
-_NO_CA_FILE: Final = Failure(FailureClass.CONNECT, "ca_file cannot be read")
 _INVALID: Final = Failure(FailureClass.BAD_ANSWER, "request is not valid HTTP")
 _ABANDONED: Final = Failure(FailureClass.INTERRUPTED, "read was abandoned")
 
@@ -80,7 +79,7 @@ class PooledUpstream:
         self._trust = trusting()
         self._proxied = HttpUpstream(connect=connect, trust=self._trust)
         self._dial = over_streams(connect) if connect else over_sockets(Resolver())
-        self._pools: dict[tuple[str, str | None], Pool] = {}
+        self._pools: dict[tuple[str, Authorities | None], Pool] = {}
         self._sweep_at = 0.0
 
     async def open(self, call: Call) -> UpstreamStream | Failure:
@@ -88,9 +87,7 @@ class PooledUpstream:
         account = call.account
         if account.proxy is not None:
             return await self._proxied.open(call)
-        pool = self.pool_at(account.base_url, ca_file=account.ca_file)
-        if pool is None:
-            return _NO_CA_FILE
+        pool = self.pool_at(account.base_url, account.authorities)
         now = trio.current_time()
         if now >= self._sweep_at:
             await self._sweep(now)
@@ -102,18 +99,12 @@ class PooledUpstream:
             request, connect_by=call.connect_by, leash=call.leash, now=now
         )
 
-    def pool_at(self, base_url: str, *, ca_file: str | None = None) -> "Pool | None":
-        """Find or make the pool of a place; None if its `ca_file` cannot be read.
-
-        Without awaiting, so that none is made twice.
-        """
-        place = (base_url, ca_file)
+    def pool_at(self, base_url: str, authorities: Authorities | None = None) -> "Pool":
+        """Find or make the pool of a place; without awaiting, lest two are made."""
+        place = (base_url, authorities)
         pool = self._pools.get(place)
         if pool is None:
-            try:
-                trust = self._trust if ca_file is None else trusting(ca_file)
-            except OSError:
-                return None
+            trust = self._trust if authorities is None else trusting(authorities)
             if len(self._pools) >= POOLS_MAX:
                 self._forget_quiet_pools()
             pool = self._pools[place] = Pool(base_url, self._dial, trust)
@@ -132,7 +123,7 @@ class PooledUpstream:
         """
         accounts = list(accounts)
         await self._proxied.retain(accounts)
-        kept = {(account.base_url, account.ca_file) for account in accounts}
+        kept = {(account.base_url, account.authorities) for account in accounts}
         for place in [place for place in self._pools if place not in kept]:
             await self._pools.pop(place).retire()
         for pool in self._pools.values():

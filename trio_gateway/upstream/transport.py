@@ -55,7 +55,6 @@ class PoolTransport(httpx.AsyncBaseTransport):
             raise httpx.UnsupportedProtocol("not for this transport", request=request)
         await request.aread()
         pool = self._upstream.pool_at(f"{url.scheme}://{url.netloc.decode('ascii')}")
-        assert pool is not None  # only a `ca_file` can fail
         now = trio.current_time()
         connect_by = now + _limit_s(request, "connect")
         read_s = _limit_s(request, "read")

@@ -257,7 +257,7 @@ def _moved(policy: Policy, hosts: dict[str, str]) -> Policy:
         # Azure's address is without a path: what follows depends on the deployment.
         path = "" if old.account.kind is ProviderKind.AZURE else "/v1"
         account = replace(
-            old.account, base_url=f"http://{host}{path}", proxy=None, ca_file=None
+            old.account, base_url=f"http://{host}{path}", proxy=None, authorities=None
         )
         return replace(old, account=account)
 
