@@ -25,8 +25,14 @@ def seconds() -> Seconds:
 
 
 @pytest.fixture
-def clock(seconds: Seconds) -> AwakeClock:
-    return AwakeClock(seconds)
+def work() -> Seconds:
+    """The CPU that the process has had."""
+    return Seconds()
+
+
+@pytest.fixture
+def clock(seconds: Seconds, work: Seconds) -> AwakeClock:
+    return AwakeClock(seconds, work)
 
 
 def test_it_goes_as_the_counter_does(seconds: Seconds, clock: AwakeClock) -> None:
@@ -76,6 +82,40 @@ def test_a_halt_amid_the_work_is_left_out_and_time_never_runs_back(
     assert seen[-1] - seen[0] == pytest.approx(3 * 0.2 + 2 * 0.05)
 
 
+@pytest.mark.parametrize("gap_s", [1.5, 60.0])
+def test_one_call_that_blocks_everything_is_no_halt(
+    seconds: Seconds, work: Seconds, clock: AwakeClock, gap_s: float
+) -> None:
+    before = clock.current_time()
+    clock.before_io_wait(0.0)
+    seconds.now += gap_s
+    work.now += gap_s - 0.9  # for the machine has others to serve
+    assert clock.current_time() - before == pytest.approx(gap_s)
+    assert clock.halted_s == 0.0
+
+
+def test_of_a_halt_within_such_a_call_the_call_counts(
+    seconds: Seconds, work: Seconds, clock: AwakeClock
+) -> None:
+    before = clock.current_time()
+    clock.before_io_wait(0.0)
+    seconds.now += 60.0
+    work.now += 2.0
+    assert clock.current_time() - before == pytest.approx(2.2)
+
+
+def test_who_is_told_of_halts_hears_of_each(
+    seconds: Seconds, clock: AwakeClock
+) -> None:
+    told: list[float] = []
+    clock.on_halt = lambda: told.append(clock.halted_s)
+    for _ in range(2):
+        seconds.now += 60.0
+        clock.current_time()
+        clock.current_time()
+    assert told == [pytest.approx(59.8), pytest.approx(119.6)]
+
+
 def test_what_was_due_is_due_as_much_later(seconds: Seconds, clock: AwakeClock) -> None:
     deadline = clock.current_time() + 2.0
     clock.before_io_wait(0.05)
@@ -98,7 +138,7 @@ def test_limits_of_a_run_stand_still_with_it(seconds: Seconds) -> None:
             await trio.lowlevel.checkpoint()
         return limit.cancelled_caught
 
-    clock, halt = AwakeClock(seconds), Halt()
+    clock, halt = AwakeClock(seconds, Seconds()), Halt()
     assert not trio.run(main, clock=clock, instruments=[clock])
     assert trio.run(main, clock=PlainClock(seconds))
 

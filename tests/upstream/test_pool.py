@@ -368,6 +368,21 @@ async def test_a_reused_connection_that_dies_before_an_answer_did_not_process_it
         assert pooled(upstream) == 0
 
 
+async def test_no_idle_connection_is_used_again_once_it_is_in_doubt(
+    ca: Authority | None,
+) -> None:
+    """Time may have passed that Trio does not know of."""
+    async with a_place(always_ok, ca) as (place, upstream):
+        call = a_call(place.base_url, ca_file=ca_file(ca))
+        for _ in range(2):
+            assert await whole(await upstream.open(call)) == b"hello"
+        assert place.connections == 1
+        upstream.doubt()
+        for _ in range(2):
+            assert await whole(await upstream.open(call)) == b"hello"
+        assert place.connections == 2
+
+
 async def test_a_connection_closed_while_idle_is_replaced_silently(
     ca: Authority | None,
 ) -> None:

@@ -23,7 +23,7 @@ from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.policy.share import WHOLE, Share, divided
 from trio_gateway.relay.record import ExchangeRecord
 from trio_gateway.relay.relay import Relay
-from trio_gateway.serving.awake import halted_s
+from trio_gateway.serving.awake import halted_s, tell_of_halts
 from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.process import Drain
 from trio_gateway.serving.server import ServerKind
@@ -129,6 +129,7 @@ class House:
             recorder=self.recorder.record,
             wall_clock=time.time,
         )
+        tell_of_halts(upstream.doubt)
         policy = divided(policy, share)
         return Gateway(
             policy=policy,

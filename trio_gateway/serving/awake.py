@@ -8,13 +8,15 @@ Trio's clock, which is this one, and it is left out of it.
 
 What is noticed is a gap between two looks at the clock. Trio looks whenever it has
 waited, for as long as it said that it would, and all else looks many times in between;
-so a gap is either a halt, or one call that blocked everything, for which nobody else is
-to blame either. Time that a machine sleeps is not in the counter in the first place.
+so in a long gap either nothing ran, or one call blocked everything. The second takes
+CPU, and counts: a loop that is blocked has too much to do, and must shed load.
+
+Time that a machine sleeps is not in the counter in the first place.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Final, TypeVar
 
 import trio
@@ -30,18 +32,31 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
+def _nobody_minds() -> None:
+    """Nothing but the clock minds a halt."""
+
+
 class AwakeClock(trio.abc.Clock, trio.abc.Instrument):
     """Seconds in which this process ran; both a clock and an instrument of `trio.run`.
 
     Args:
         counter: counts all seconds, from wherever.
+        worked: counts the seconds of CPU that this process has had.
     """
 
-    def __init__(self, counter: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self,
+        counter: Callable[[], float] = perf_counter,
+        worked: Callable[[], float] = process_time,
+    ) -> None:
         self._counter = counter
+        self._worked = worked
         self._expected_by = counter()  # the next look, at the latest
+        self._had_worked_s = worked()  # before the last wait, or halt
         self.halted_s = 0.0
         """How long it stood still, all in all."""
+        self.on_halt: Callable[[], None] = _nobody_minds
+        """Called after each halt, wherever somebody looked; must not wait or raise."""
 
     def start_clock(self) -> None:
         """Begin, as Trio does now."""
@@ -51,7 +66,7 @@ class AwakeClock(trio.abc.Clock, trio.abc.Instrument):
         """Say what time it is, which never runs back."""
         now = self._counter()
         if now - self._expected_by > HALT_S:
-            self._note_halt(now - self._expected_by)
+            self._look_into(now - self._expected_by)
         self._expected_by = now
         return now - self.halted_s
 
@@ -62,16 +77,29 @@ class AwakeClock(trio.abc.Clock, trio.abc.Instrument):
     def before_io_wait(self, timeout: float) -> None:
         """Expect nobody to look before this wait is over."""
         self._expected_by = self._counter() + timeout
+        self._had_worked_s = self._worked()
 
-    def _note_halt(self, halt_s: float) -> None:
-        self.halted_s += halt_s - _SEEN_S
-        _log.warning("stood still for %.1f s, which count against nobody", halt_s)
+    def _look_into(self, gap_s: float) -> None:
+        worked_s = self._worked()
+        halt_s = gap_s - (worked_s - self._had_worked_s)
+        self._had_worked_s = worked_s
+        if halt_s > HALT_S:
+            self.halted_s += halt_s - _SEEN_S
+            _log.warning("stood still for %.1f s, which count against nobody", halt_s)
+            self.on_halt()
 
 
 def run_awake(main: Callable[..., Awaitable[Result]], *args: object) -> Result:
     """Run Trio by such a clock."""
     clock = AwakeClock()
     return trio.run(main, *args, clock=clock, instruments=[clock])
+
+
+def tell_of_halts(on_halt: Callable[[], None]) -> None:
+    """Call this after each halt of this process; inside Trio. See `AwakeClock`."""
+    clock = trio.lowlevel.current_clock()
+    if isinstance(clock, AwakeClock):
+        clock.on_halt = on_halt
 
 
 def halted_s() -> float:

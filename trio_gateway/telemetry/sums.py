@@ -29,6 +29,7 @@ _WORST: Final[Mapping[str, _Join]] = {
     "trio_gateway_policy_refused": max,
     "trio_gateway_target_state": max,
     "trio_gateway_target_budget_tokens": min,
+    "trio_gateway_halted_seconds_total": max,  # most halts are of all at once
 }
 
 

@@ -23,6 +23,7 @@ in `reader`.
 import ssl
 from collections import deque
 from collections.abc import Iterable, Sequence
+from math import inf
 from types import TracebackType
 from typing import Final, Self
 
@@ -81,16 +82,17 @@ class PooledUpstream:
         self._dial = over_streams(connect) if connect else over_sockets(Resolver())
         self._pools: dict[tuple[str, Authorities | None], Pool] = {}
         self._sweep_at = 0.0
+        self._is_in_doubt = False
 
     async def open(self, call: Call) -> UpstreamStream | Failure:
         """Send a request and wait for the head of its answer; see the port."""
         account = call.account
-        if account.proxy is not None:
-            return await self._proxied.open(call)
-        pool = self.pool_at(account.base_url, account.authorities)
         now = trio.current_time()
         if now >= self._sweep_at:
             await self._sweep(now)
+        if account.proxy is not None:
+            return await self._proxied.open(call)
+        pool = self.pool_at(account.base_url, account.authorities)
         try:
             request = pool.request(call)
         except InvalidRequestError:
@@ -129,6 +131,11 @@ class PooledUpstream:
         for pool in self._pools.values():
             pool.forget_starts()
 
+    def doubt(self) -> None:
+        """Use no idle connection again: more time may have passed than Trio knows."""
+        self._sweep_at = -inf
+        self._is_in_doubt = True
+
     async def aclose(self) -> None:
         """Close every connection at once, also those in use or being made."""
         while self._pools:
@@ -149,8 +156,13 @@ class PooledUpstream:
 
     async def _sweep(self, now: float) -> None:
         self._sweep_at = now + SWEEP_S
+        idle_since_before = now - IDLE_S
+        if self._is_in_doubt:
+            self._is_in_doubt = False
+            idle_since_before = inf
+            await self._proxied.retain([])
         for pool in list(self._pools.values()):
-            await pool.close_idle(idle_since_before=now - IDLE_S)
+            await pool.close_idle(idle_since_before=idle_since_before)
 
 
 class Pool:
