@@ -30,7 +30,7 @@ from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.connection import Connection
 from trio_gateway.serving.fast.exchange import Exchange
 from trio_gateway.serving.fast.shared import Shared
-from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.sweeper import DeadlineQueue, Sweeper
 from trio_gateway.serving.fast.wire import Owner
 from trio_gateway.serving.limits import Limits
 from trio_gateway.telemetry.metrics import Metrics
@@ -154,9 +154,9 @@ class Town:
         app = create_app(Gateway(policy, keyring, relay, metrics, Ids()))
         self._shared = Shared(app, Limits(), FailureLog(), {})
         sweeper = Sweeper()
-        self._idle = Line(sweeper, 60.0, Connection.end_idleness)
-        self._heads = Line(sweeper, 60.0, Connection.give_up)
-        self._bodies = Line(sweeper, 60.0, Exchange.give_up)
+        self._idle = DeadlineQueue(sweeper, 60.0, Connection.end_idleness)
+        self._heads = DeadlineQueue(sweeper, 60.0, Connection.give_up)
+        self._bodies = DeadlineQueue(sweeper, 60.0, Exchange.give_up)
 
     async def serve(self, requests: int) -> list[bytes]:
         wires: list[ReadyWire] = []

@@ -14,7 +14,7 @@ from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.exchange import Exchange
 from trio_gateway.serving.fast.head import parse_head
 from trio_gateway.serving.fast.shared import Shared
-from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.sweeper import DeadlineQueue, Sweeper
 from trio_gateway.serving.fast.wire import Owner
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.server import Server, serve_stream
@@ -271,7 +271,7 @@ async def test_who_leaves_with_half_a_line_is_noticed_at_once(
     client = Client(LastWords)  # type: ignore[arg-type] # all that is asked of it
     head = parse_head(request("/", "transfer-encoding: chunked"), Limits())
     shared = Shared(app, Limits(), FailureLog(), {})
-    bodies = Line(Sweeper(), 300.0, Exchange.give_up)
+    bodies = DeadlineQueue(Sweeper(), 300.0, Exchange.give_up)
     with trio.fail_after(1):
         await Exchange(head, client, shared, bodies).run()
     assert told == ["http.disconnect"]

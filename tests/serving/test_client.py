@@ -11,7 +11,7 @@ from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.connection import Connection
 from trio_gateway.serving.fast.exchange import Exchange
 from trio_gateway.serving.fast.shared import Shared
-from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.sweeper import DeadlineQueue, Sweeper
 from trio_gateway.serving.limits import Limits
 
 
@@ -48,10 +48,10 @@ def connection_over(wire: Busy, sweeper: Sweeper) -> Connection:
     return Connection(
         Client(lambda _: wire),
         Shared(Toy(), limits, FailureLog(), {}),
-        idle=Line(sweeper, limits.idle_s, Connection.end_idleness),
-        parting=Line(sweeper, limits.parting_s, Connection.end_idleness),
-        heads=Line(sweeper, limits.head_s, Connection.give_up),
-        bodies=Line(sweeper, limits.body_s, Exchange.give_up),
+        idle=DeadlineQueue(sweeper, limits.idle_s, Connection.end_idleness),
+        parting=DeadlineQueue(sweeper, limits.parting_s, Connection.end_idleness),
+        heads=DeadlineQueue(sweeper, limits.head_s, Connection.give_up),
+        bodies=DeadlineQueue(sweeper, limits.body_s, Exchange.give_up),
     )
 
 

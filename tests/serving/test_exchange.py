@@ -13,7 +13,7 @@ from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.exchange import Exchange
 from trio_gateway.serving.fast.head import parse_head
 from trio_gateway.serving.fast.shared import Shared
-from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.sweeper import DeadlineQueue, Sweeper
 from trio_gateway.serving.limits import Limits
 
 
@@ -58,7 +58,7 @@ async def test_a_body_that_could_not_be_skipped_is_not_waited_for_any_more(
 ) -> None:
     limits, wire = Limits(), FakeWire(*pieces)
     sweeper = Sweeper()
-    bodies = Line(sweeper, limits.body_s, Exchange.give_up)
+    bodies = DeadlineQueue(sweeper, limits.body_s, Exchange.give_up)
     shared = Shared(Toy(), limits, FailureLog(), {})
     head = parse_head(
         request("/early", "transfer-encoding: chunked", method="POST"), limits

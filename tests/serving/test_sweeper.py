@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.sweeper import DeadlineQueue, Sweeper
 
 
 class Story:
@@ -13,8 +13,8 @@ class Story:
     def __init__(self) -> None:
         self.due: list[tuple[str, float]] = []
         self.sweeper = Sweeper()
-        self.long = Line(self.sweeper, 75, self.note)
-        self.short = Line(self.sweeper, 10, self.note)
+        self.long = DeadlineQueue(self.sweeper, 75, self.note)
+        self.short = DeadlineQueue(self.sweeper, 10, self.note)
 
     def note(self, who: str) -> None:
         self.due.append((who, trio.current_time()))

@@ -10,7 +10,7 @@ import trio
 
 from trio_gateway.serving.fast.hangup import HangupWatch
 from trio_gateway.serving.fast.socket_wire import SENDS_IN_A_ROW, SocketWire
-from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.sweeper import DeadlineQueue, Sweeper
 
 if TYPE_CHECKING:
     from trio_gateway.serving.fast.wire import Wire
@@ -29,7 +29,9 @@ async def test_nobody_acts_on_bytes_before_their_send_is_over() -> None:
     """Else who closes with the last byte of an answer would count as having left it."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    stalls: Line[Wire] = Line(Sweeper(), 30.0, lambda wire: wire.interrupt())
+    stalls: DeadlineQueue[Wire] = DeadlineQueue(
+        Sweeper(), 30.0, lambda wire: wire.interrupt()
+    )
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     wire = SocketWire(stream, Nobody(), HangupWatch(), stalls)
     sent = looks = 0

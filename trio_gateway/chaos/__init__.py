@@ -34,5 +34,5 @@
         page           a run as a page for a browser
         upstream       scripts behind the relay's port, without a byte of HTTP
 
-All three ways draw from the same dice, so that one request has the same luck in each.
+By decisions and by wire, one request has the same luck: both draw it from its name.
 """

@@ -34,7 +34,7 @@ from trio_gateway.serving.context import Context
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.http2.protocol import Http2
-from trio_gateway.serving.http2.stream import Line
+from trio_gateway.serving.http2.stream import Shared
 from trio_gateway.serving.inbox import Inbox, ReadAhead
 from trio_gateway.serving.limits import Limits
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
@@ -177,7 +177,7 @@ class Connection(TCPServer):
     def _http_2(self) -> Speech:
         client, server = addresses(self._transport)
         return Http2(
-            Line(
+            Shared(
                 self.app,
                 self.config,
                 self.context,

@@ -2,7 +2,7 @@
 
     idle --first byte--> head --empty line--> answering --all said, body read--> idle
 
-Each of these waits has its own limit. Idle and head are lines of the sweeper, and so is
+Each of these waits has its own limit. Idle and head are queues of the sweeper, so is
 a body that does not come at once; answering is as long as the app takes, but a send
 without headway is not, and a client that leaves ends it. Pipelined requests wait in
 `Client.held`, or in the kernel.
@@ -18,7 +18,7 @@ from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.exchange import Exchange
 from trio_gateway.serving.fast.head import END_OF_HEAD, Head, check_part, parse_head
 from trio_gateway.serving.fast.shared import Shared
-from trio_gateway.serving.fast.sweeper import Line
+from trio_gateway.serving.fast.sweeper import DeadlineQueue
 from trio_gateway.serving.refusals import RefusedError, refusal
 
 
@@ -30,10 +30,10 @@ class Connection:
         client: Client,
         shared: Shared,
         *,
-        idle: Line["Connection"],
-        parting: Line["Connection"],
-        heads: Line["Connection"],
-        bodies: Line[Exchange],
+        idle: DeadlineQueue["Connection"],
+        parting: DeadlineQueue["Connection"],
+        heads: DeadlineQueue["Connection"],
+        bodies: DeadlineQueue[Exchange],
     ) -> None:
         self._client = client
         self._shared = shared

@@ -35,7 +35,7 @@ from trio_gateway.serving.fast.client import Client
 from trio_gateway.serving.fast.head import Head
 from trio_gateway.serving.fast.response import Response, ResponseError
 from trio_gateway.serving.fast.shared import Shared
-from trio_gateway.serving.fast.sweeper import Line
+from trio_gateway.serving.fast.sweeper import DeadlineQueue
 from trio_gateway.serving.refusals import RefusedError
 
 CANCELS: Final = "trio_gateway.cancels"
@@ -66,7 +66,11 @@ class Exchange:
     )
 
     def __init__(
-        self, head: Head, client: Client, shared: Shared, bodies: Line["Exchange"]
+        self,
+        head: Head,
+        client: Client,
+        shared: Shared,
+        bodies: DeadlineQueue["Exchange"],
     ) -> None:
         self._head = head
         self._client = client

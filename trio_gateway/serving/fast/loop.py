@@ -19,7 +19,7 @@ from trio_gateway.serving.fast.hangup import HangupWatch
 from trio_gateway.serving.fast.shared import Shared
 from trio_gateway.serving.fast.socket_wire import SocketWire
 from trio_gateway.serving.fast.stream_wire import StreamWire
-from trio_gateway.serving.fast.sweeper import Line, Sweeper
+from trio_gateway.serving.fast.sweeper import DeadlineQueue, Sweeper
 from trio_gateway.serving.fast.tls_wire import TlsWire
 from trio_gateway.serving.fast.wire import Owner, Wire
 from trio_gateway.serving.limits import Limits
@@ -111,11 +111,13 @@ class _Shift:
     def __init__(self, limits: Limits) -> None:
         self.connections = 0
         self._sweeper = Sweeper()
-        self.idle = Line(self._sweeper, limits.idle_s, Connection.end_idleness)
-        self.parting = Line(self._sweeper, limits.parting_s, Connection.end_idleness)
-        self.heads = Line(self._sweeper, limits.head_s, Connection.give_up)
-        self.bodies = Line(self._sweeper, limits.body_s, Exchange.give_up)
-        self.stalls: Line[Wire] = Line(
+        self.idle = DeadlineQueue(self._sweeper, limits.idle_s, Connection.end_idleness)
+        self.parting = DeadlineQueue(
+            self._sweeper, limits.parting_s, Connection.end_idleness
+        )
+        self.heads = DeadlineQueue(self._sweeper, limits.head_s, Connection.give_up)
+        self.bodies = DeadlineQueue(self._sweeper, limits.body_s, Exchange.give_up)
+        self.stalls: DeadlineQueue[Wire] = DeadlineQueue(
             self._sweeper, limits.stall_s, lambda wire: wire.interrupt()
         )
         trio.lowlevel.spawn_system_task(self._sweeper.run)

@@ -14,7 +14,7 @@ import trio
 
 from trio_gateway.serving.addresses import addresses_of
 from trio_gateway.serving.fast.hangup import HangupWatch
-from trio_gateway.serving.fast.sweeper import Line
+from trio_gateway.serving.fast.sweeper import DeadlineQueue
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.linger import CLOSE_GRACE_S, linger_at
 
@@ -61,7 +61,7 @@ class SocketWire:
         stream: trio.SocketStream,
         owner: Owner,
         watch: HangupWatch,
-        stalls: Line[Wire],
+        stalls: DeadlineQueue[Wire],
     ) -> None:
         self._sock = take_over(stream.socket)
         self._fd = self._sock.fileno()

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from trio_gateway.serving.addresses import addresses
-from trio_gateway.serving.fast.sweeper import Line
+from trio_gateway.serving.fast.sweeper import DeadlineQueue
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.inbox import ReadAhead
@@ -33,7 +33,7 @@ class StreamWire:
         stream: trio.abc.Stream,
         owner: Owner,
         limits: Limits,
-        stalls: Line[Wire],
+        stalls: DeadlineQueue[Wire],
         handshakes: Handshakes | None = None,
     ) -> None:
         self._stream = stream

@@ -4,7 +4,7 @@ A cancel scope around every wait costs more than the wait. But all who wait for 
 thing wait equally long, so they fall due in the order in which they began: a queue in
 the order of entering is sorted already. Entering and leaving it are two operations on a
 dictionary. The sweeper sleeps until the earliest deadline it knew when it fell asleep,
-looks at the head of each line, and sleeps again; most of the time that deadline has
+looks at the head of each queue, and sleeps again; most of the time that deadline has
 long been left, and there is nothing to do.
 """
 
@@ -16,7 +16,7 @@ import trio
 T = TypeVar("T")
 
 
-class Line(Generic[T]):
+class DeadlineQueue(Generic[T]):
     """Those who wait for one thing, for at most `limit_s`; the oldest first."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Line(Generic[T]):
         self._limit_s = limit_s
         self._on_due = on_due
         self._due_by: dict[T, float] = {}
-        sweeper.lines.append(self)
+        sweeper.queues.append(self)
 
     def __contains__(self, who: T) -> bool:
         return who in self._due_by
@@ -56,7 +56,7 @@ class Line(Generic[T]):
         return next(iter(self._due_by.values()), float("inf"))
 
     def sweep(self, now: float) -> None:
-        """Call back for all who are due; they have left the line by then."""
+        """Call back for all who are due; they have left the queue by then."""
         while self.earliest <= now:
             who = next(iter(self._due_by))
             del self._due_by[who]
@@ -67,10 +67,10 @@ class Sweeper:
     """Wakes up when somebody is due."""
 
     def __init__(self) -> None:
-        self.lines: list[Line[Any]] = []
+        self.queues: list[DeadlineQueue[Any]] = []
         self._life = trio.CancelScope()
         self._nap = trio.CancelScope()
-        self._wakes_at = float("-inf")  # it will look at all lines as it starts
+        self._wakes_at = float("-inf")  # it will look at all queues as it starts
 
     def wake_by(self, due_by: float) -> None:
         """Make sure that it does not sleep any longer."""
@@ -81,12 +81,12 @@ class Sweeper:
         """Sweep until `stop`."""
         with self._life:
             while True:
-                self._wakes_at = min(line.earliest for line in self.lines)
+                self._wakes_at = min(queue.earliest for queue in self.queues)
                 with trio.CancelScope(deadline=self._wakes_at) as self._nap:
                     await trio.sleep_forever()
                 now = trio.current_time()
-                for line in self.lines:
-                    line.sweep(now)
+                for queue in self.queues:
+                    queue.sweep(now)
 
     def stop(self) -> None:
         """End `run`."""

@@ -22,7 +22,7 @@ import trio
 from trio_gateway.serving.addresses import addresses_of
 from trio_gateway.serving.fast.hangup import HangupWatch
 from trio_gateway.serving.fast.socket_wire import Turns, take_over
-from trio_gateway.serving.fast.sweeper import Line
+from trio_gateway.serving.fast.sweeper import DeadlineQueue
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.handshakes import Reason
 from trio_gateway.serving.inbox import ReadAhead
@@ -48,7 +48,7 @@ class TlsWire:
         owner: Owner,
         limits: Limits,
         watch: HangupWatch,
-        stalls: Line[Wire],
+        stalls: DeadlineQueue[Wire],
     ) -> None:
         self._sock = take_over(stream.socket)
         self._fd = self._sock.fileno()

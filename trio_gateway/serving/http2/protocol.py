@@ -31,7 +31,7 @@ from trio_gateway.serving.http2.frames import (
     Frames,
 )
 from trio_gateway.serving.http2.head import MalformedError, check_trailers, read_head
-from trio_gateway.serving.http2.stream import Exchange, Line
+from trio_gateway.serving.http2.stream import Exchange, Shared
 from trio_gateway.serving.http2.way_out import WayOut
 from trio_gateway.serving.linger import CLOSE_GRACE_S
 from trio_gateway.serving.refusals import RefusedError
@@ -49,12 +49,14 @@ class Http2:
     is_past_request = False
     has_read_all = False
 
-    def __init__(self, line: Line, send: Callable[[IOEvent], Awaitable[None]]) -> None:
-        self._line = line
-        self._context = line.context
+    def __init__(
+        self, shared: Shared, send: Callable[[IOEvent], Awaitable[None]]
+    ) -> None:
+        self._shared = shared
+        self._context = shared.context
         self._send = send
-        self._frames = Frames(line.limits)
-        self._way_out = WayOut(self._frames, line.limits)
+        self._frames = Frames(shared.limits)
+        self._way_out = WayOut(self._frames, shared.limits)
         self._exchanges: dict[int, Exchange] = {}
         self._has_last = False  # nothing may begin any more
 
@@ -66,7 +68,7 @@ class Http2:
     async def begin(self) -> None:
         """Say our settings, and begin to write."""
         self._frames.begin()
-        self._line.nursery.start_soon(self._way_out.run, self._write)
+        self._shared.nursery.start_soon(self._way_out.run, self._write)
         self._way_out.flush()
         if self._context.is_draining:
             self.drain()
@@ -135,7 +137,7 @@ class Http2:
             self._turn_away(number, ErrorCodes.REFUSED_STREAM)
             return
         try:
-            head = read_head(event.headers, self._line.limits)
+            head = read_head(event.headers, self._shared.limits)
         except MalformedError:
             self._turn_away(number, ErrorCodes.PROTOCOL_ERROR)
         except RefusedError as error:
@@ -143,7 +145,7 @@ class Http2:
             is_head = (b":method", b"HEAD") in event.headers
             exchange = await self._enter(number)
             refuse = partial(exchange.turn_away, error.status, is_head=is_head)
-            self._line.nursery.start_soon(refuse)
+            self._shared.nursery.start_soon(refuse)
         else:
             await (await self._enter(number)).begin(head)
 
@@ -181,7 +183,7 @@ class Http2:
 
     async def _enter(self, number: int) -> Exchange:
         exchange = self._exchanges[number] = Exchange(
-            number, self._line, self._way_out, self._note_end
+            number, self._shared, self._way_out, self._note_end
         )
         if len(self._exchanges) > 1:
             self._context.extra_exchanges += 1

@@ -48,7 +48,7 @@ class LengthError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Shared:
     """Whose connection it is, and what all its requests have in common."""
 
     app: AppWrapper
@@ -69,22 +69,22 @@ class Exchange(HTTPStream):
     def __init__(
         self,
         stream_id: int,
-        line: Line,
+        shared: Shared,
         way_out: WayOut,
         on_end: "Callable[[Exchange], Awaitable[None]]",
     ) -> None:
         super().__init__(
-            line.app,
-            line.config,
-            line.context,
+            shared.app,
+            shared.config,
+            shared.context,
             self,  # type: ignore[arg-type] # see spawn_app
-            line.is_tls,
-            line.client,
-            line.server,
+            shared.is_tls,
+            shared.client,
+            shared.server,
             self._take,
             stream_id,
         )
-        self._line = line
+        self._shared = shared
         self._way_out = way_out
         self._frames = way_out.frames
         self._on_end = on_end  # the app, too, has ended
@@ -111,7 +111,7 @@ class Exchange(HTTPStream):
                 http_version="2",
                 method=head.method,
                 raw_path=head.target,
-                state=self._line.state,
+                state=self._shared.state,
             )
         )
 
@@ -148,7 +148,7 @@ class Exchange(HTTPStream):
         """Run the app: all that Hypercorn's stream wants of its task group."""
         assert scope["type"] == "http"
         scope["extensions"] = {}  # there is no push, and no trailers
-        self._line.nursery.start_soon(self._run_app, app, scope, send)
+        self._shared.nursery.start_soon(self._run_app, app, scope, send)
         return self._put
 
     async def _put(self, message: ASGIReceiveEvent) -> None:
@@ -165,7 +165,7 @@ class Exchange(HTTPStream):
                     trio.from_thread.run,
                 )
         except Exception as error:  # noqa: BLE001 # whatever it is, it ends this exchange
-            self._line.failures.note("app_failed", error)
+            self._shared.failures.note("app_failed", error)
         try:
             # Answers 500 if there is no answer, resets if there is an unfinished one.
             await send(None)
@@ -246,7 +246,7 @@ class Exchange(HTTPStream):
 
     async def _send_head(self, status: int, fields: Fields) -> None:
         self.has_answered = True
-        dated = self._line.config.response_headers("h2")
+        dated = self._shared.config.response_headers("h2")
         whole = [(b":status", b"%d" % status), *fields, *dated]
         send_fields = self._way_out.send_fields
         await self._or_cut(send_fields(self.stream_id, whole))
