@@ -35,6 +35,7 @@ from trio_gateway.policy.route import Hedge, Jitter, Patience, Queue, Route
 SICK = Failure(FailureClass.SERVER_ERROR, "500", 500)
 TOO_LONG = Failure(FailureClass.CONTEXT_LENGTH, "too long", 400)
 REFUSED_KEY = Failure(FailureClass.AUTH, "401", 401)
+DAY_S = 86400.0
 
 
 def throttled(seconds: float | None) -> Failure:
@@ -471,6 +472,29 @@ def test_a_credential_that_has_worked_is_not_taken_for_dead_at_once() -> None:
     house.fail(1, now=101.0, failure=REFUSED_KEY)
 
     assert dial_of(house.an_exchange().start(102.0)).target.id == "a/m"
+
+
+@pytest.mark.parametrize(
+    ("hint_s", "cap_s", "out_s"),
+    [
+        (None, 300.0, 3600.0),
+        (1.0, 300.0, 3600.0),
+        (30 * DAY_S, 300.0, 3600.0),
+        (30 * DAY_S, 4 * 3600.0, 4 * 3600.0),
+        (2 * 3600.0, 4 * 3600.0, 2 * 3600.0),
+    ],
+)
+def test_an_account_without_money_is_benched_for_an_hour_or_a_longer_hint(
+    hint_s: float | None, cap_s: float, out_s: float
+) -> None:
+    """A stranger's number must not bench it for a month, nor for a second."""
+    house = House(replace(a_route("ab"), retry=replace(RETRY, hint_cap_s=cap_s)))
+    no_money = Failure(FailureClass.QUOTA, "429", 429, retry_after_s=hint_s)
+    house.fail(1, now=100.0, failure=no_money)
+
+    just_before, just_after = 100.0 + out_s - 1.0, 100.0 + out_s + 1.0
+    assert dial_of(house.an_exchange().start(just_before)).target.id == "b/m"
+    assert dial_of(house.an_exchange().start(just_after)).target.id == "a/m"
 
 
 def test_what_an_operator_disabled_is_not_asked() -> None:

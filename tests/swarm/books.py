@@ -167,8 +167,9 @@ class Books:
         book, hint_s = self.target(target), failure.retry_after_s
         is_throttle = failure.kind is FailureClass.RATE_LIMIT
         if failure.kind is FailureClass.QUOTA:
+            believed_s = min(hint_s or 0.0, route.retry.hint_cap_s)
             for other in self._of_account(target):
-                other.is_out(now + (QUOTA_S if hint_s is None else hint_s))
+                other.is_out(now + max(QUOTA_S, believed_s))
         elif failure.kind is FailureClass.NOT_FOUND:
             book.is_out(now + NOT_FOUND_S)
         elif failure.kind is FailureClass.AUTH:

@@ -18,7 +18,7 @@ from trio_gateway.chaos.world import Breaks, Capacity, Effect, Shrinks, Slows, S
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Route, Target
 
-# How long a target's own word keeps it out of use, unless it names a time.
+# How long a target's own word keeps it out of use.
 _OUT_S: Final = {"auth": AUTH_S, "not_found": NOT_FOUND_S, "quota": QUOTA_S}
 
 
@@ -163,10 +163,13 @@ class Weather:
 
     def _out(self) -> Bad:
         name = self._dice.choice(tuple(_OUT_S))
-        if self._is_small or self._dice.random() < 0.6:
-            return an_error(name="quota", hint=Hint(HintForm.SECONDS, 30.0))
+        hint = None
+        if self._is_small:
+            name = "not_found"  # the soonest over
+        elif self._dice.random() < 0.6:
+            name, hint = "quota", Hint(HintForm.SECONDS, 30.0)  # not to be believed
         self.rests_s = max(self.rests_s, _OUT_S[name])
-        return an_error(name=name)
+        return an_error(name=name, hint=hint)
 
 
 def _effect(bad: Bad | Fails, target: Target) -> Effect:

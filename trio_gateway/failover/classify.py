@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from trio_gateway.failover.cooldown import DISABLED_FOR_S, Disabled
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import FallbackOn
 
@@ -64,11 +65,10 @@ MEANINGS: Final = {
 
 # How long a target that said no hint is left alone. Rate limits are counted by the
 # minute, capacity comes and goes by the second; both as in the retry guides of the
-# large providers. Money and credentials need a person: look again after an hour.
+# large providers.
 _PAUSES_S: Final = {
     FailureClass.RATE_LIMIT: 5.0,
     FailureClass.OVERLOADED: 2.0,
-    FailureClass.QUOTA: 3600.0,
 }
 
 
@@ -101,10 +101,12 @@ def pause_s(failure: Failure, *, cap_s: float) -> float | None:
     """How long the target wants to be left alone; None where it said nothing of it.
 
     A hint is kept up to `cap_s`: one above it means "not soon", and is looked at anew.
+    Money needs a person, whatever the hint says: it is out for its usual time at least.
     """
-    if failure.retry_after_s is not None:
-        return min(failure.retry_after_s, cap_s)
-    default = _PAUSES_S.get(failure.kind)
+    hint_s = failure.retry_after_s
+    if hint_s is None:
+        hint_s = _PAUSES_S.get(failure.kind)
+    believed_s = None if hint_s is None else min(hint_s, cap_s)
     if failure.kind is FailureClass.QUOTA:
-        return default
-    return None if default is None else min(default, cap_s)
+        return max(DISABLED_FOR_S[Disabled.QUOTA], believed_s or 0.0)
+    return believed_s

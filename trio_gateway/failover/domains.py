@@ -2,12 +2,14 @@
 
 Two that open close together have one cause, and the others of that vendor or region
 are asked last for a while. Two credentials that are refused together are no dead keys,
-but a login that is down (`cooldown.AuthWatch`).
+but a login that is down (`cooldown.AuthWatch`). An account without money stays out of
+use for its usual hour, or for a longer hint as far as such are believed.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
+from trio_gateway.failover.classify import pause_s
 from trio_gateway.failover.cooldown import (
     AuthVerdict,
     AuthWatch,
@@ -57,13 +59,17 @@ class Domains:
         """A credential was good for an answer."""
         self._watch(account).succeeded(account.name)
 
-    def refused(self, lease: Lease, failure: Failure, now: float) -> None:
-        """A credential was refused, or its money is used up."""
+    def refused(
+        self, lease: Lease, failure: Failure, *, cap_s: float, now: float
+    ) -> None:
+        """A credential was refused, or its money is used up.
+
+        `cap_s` is the longest that a hint is believed.
+        """
         target, account = lease.health.target, lease.health.account
         if failure.kind is FailureClass.QUOTA:
-            until = None
-            if failure.retry_after_s is not None:
-                until = now + failure.retry_after_s
+            out_s = pause_s(failure, cap_s=cap_s)
+            until = None if out_s is None else now + out_s
             _disable(account, Disablement.begin(Disabled.QUOTA, now, until=until))
             return
         verdict = self._watch(target.account).refused(target.account.name, now)

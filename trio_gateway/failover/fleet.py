@@ -327,9 +327,10 @@ class Fleet:
     def _failed(self, route: Route, lease: Lease, failure: Failure, now: float) -> None:
         health = lease.health
         before = health.breaker.opened_at
-        health.failed(lease, failure, cap_s=route.retry.hint_cap_s, now=now)
+        cap_s = route.retry.hint_cap_s
+        health.failed(lease, failure, cap_s=cap_s, now=now)
         if meaning_of(failure).blame is Blame.CREDENTIAL:
-            self.domains.refused(lease, failure, now)
+            self.domains.refused(lease, failure, cap_s=cap_s, now=now)
         self._notice_opening(health, before, now)
 
     def is_given_up(self, target: Target, now: float) -> bool:
