@@ -458,6 +458,82 @@ def test_every_target_throttled_is_told_before_any_attempt() -> None:
     assert 20 <= refuse.retry_after_s <= 24
 
 
+def told(house: House, failure: Failure, *, now: float) -> tuple[float, bool]:
+    """When a client may come back whose attempts all fail so, and if it is welcome."""
+    engine = house.an_exchange()
+    commands = engine.start(now)
+    while not any(isinstance(command, Refuse) for command in commands):
+        attempt = dial_of(commands).attempt
+        commands = engine.advance(AttemptFailed(attempt, failure), now)
+    refuse = refusal_of(commands)
+    assert refuse.kind is RefusalKind.RATE_LIMITED
+    assert refuse.retry_after_s is not None
+    return refuse.retry_after_s, refuse.is_retry_welcome
+
+
+def test_clients_are_told_as_long_a_rest_as_throttled_targets_get() -> None:
+    """Told 5 s each time, they would come back in vain ever more often."""
+    house, now = House(a_route("ab")), 100.0
+    for rest_s in (5.0, 10.0, 20.0, 40.0, 60.0):
+        after_s, is_welcome = told(house, throttled(None), now=now)
+        assert rest_s <= after_s <= 1.2 * rest_s
+        assert is_welcome
+        now += rest_s
+
+
+def test_clients_are_told_of_a_target_that_was_not_reached() -> None:
+    house = House(a_route("abcd"))
+
+    assert told(house, throttled(200.0), now=0.0) == (1.0, True), "`d` may be asked"
+
+
+def test_clients_are_told_of_a_rest_that_an_earlier_hint_asked_for() -> None:
+    house = House(a_route("a"))
+    engine = house.an_exchange()
+    engine.start(0.0)
+    house.fleet.health(house.route.targets[0], 0.0).cooldown.hint(
+        0.0, 50.0, default_s=5.0, cap_s=300.0
+    )
+
+    refuse = refusal_of(engine.advance(AttemptFailed(1, throttled(20.0)), 1.0))
+
+    assert refuse.retry_after_s is not None
+    assert 49.0 <= refuse.retry_after_s <= 60.0
+
+
+@pytest.mark.parametrize("hint_s", [None, 1.0, 30 * DAY_S])
+def test_clients_are_told_of_the_hour_that_an_empty_account_rests(
+    hint_s: float | None,
+) -> None:
+    no_money = Failure(FailureClass.QUOTA, "429", 429, retry_after_s=hint_s)
+
+    after_s, is_welcome = told(House(a_route("ab")), no_money, now=0.0)
+
+    assert 3600.0 <= after_s <= 1.2 * 3600.0
+    assert not is_welcome
+
+
+def test_clients_do_not_come_back_at_once_to_targets_that_are_overloaded() -> None:
+    busy = Failure(FailureClass.OVERLOADED, "429", 429)
+
+    assert told(House(a_route("ab")), busy, now=0.0) == (2.0, True)
+
+
+def test_what_is_out_of_use_is_not_waited_for_whatever_it_said_before() -> None:
+    house = House(a_route("ab"))
+    a, b = (house.fleet.health(target, 0.0) for target in house.route.targets)
+    for health, seconds in ((a, 5.0), (b, 40.0)):
+        health.cooldown.hint(0.0, seconds, default_s=5.0, cap_s=300.0)
+    assert house.fleet.outlook(house.route, 0.0).soonest_s == 5.0
+
+    a.disable(Disablement.begin(Disabled.OPERATOR, 0.0))
+    assert house.fleet.outlook(house.route, 0.0).soonest_s == 40.0
+    b.account.disablement = Disablement.begin(Disabled.QUOTA, 0.0)
+    assert house.fleet.outlook(house.route, 0.0).soonest_s == 3600.0
+    b.account.disablement = Disablement.begin(Disabled.AUTH, 0.0)
+    assert house.fleet.outlook(house.route, 0.0).soonest_s is None
+
+
 def test_a_refused_credential_is_benched() -> None:
     house = House(a_route("ab"))
     house.fail(1, now=100.0, failure=REFUSED_KEY)

@@ -64,9 +64,9 @@ MEANINGS: Final = {
 }
 
 # How long a target that said no hint is left alone. Rate limits are counted by the
-# minute, capacity comes and goes by the second; both as in the retry guides of the
-# large providers.
-_PAUSES_S: Final = {
+# minute, and in large providers' practice replenished within seconds; capacity comes
+# and goes by the second. Both as in their retry guides.
+UNHINTED_S: Final = {
     FailureClass.RATE_LIMIT: 5.0,
     FailureClass.OVERLOADED: 2.0,
 }
@@ -105,7 +105,7 @@ def pause_s(failure: Failure, *, cap_s: float) -> float | None:
     """
     hint_s = failure.retry_after_s
     if hint_s is None:
-        hint_s = _PAUSES_S.get(failure.kind)
+        hint_s = UNHINTED_S.get(failure.kind)
     believed_s = None if hint_s is None else min(hint_s, cap_s)
     if failure.kind is FailureClass.QUOTA:
         return max(DISABLED_FOR_S[Disabled.QUOTA], believed_s or 0.0)

@@ -64,7 +64,7 @@ class Denied(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What an exchange that could send nothing may tell its client."""
+    """What an exchange that nobody could serve may tell its client."""
 
     is_throttled: bool  # every target said when to come back
     soonest_s: float | None  # until one of them may be tried; None: nobody knows
@@ -144,17 +144,22 @@ class Fleet:
         return all(self.health(target, now).is_well(now) for target in route.targets)
 
     def outlook(self, route: Route, now: float) -> Outlook:
-        """What is to be expected of a route of which nothing could be dialled."""
+        """What is to be expected of a route that could not serve a request."""
         throttled: list[float] = []
         others: list[float] = []
         for target in route.targets:
             health = self.health(target, now)
             account = health.account
-            if health.cooldown.is_active(now):
-                throttled.append(health.cooldown.left_s(now))
-            elif account.is_out_of_quota(now):
-                throttled.append(account.left_s(now))
-            elif not health.is_out_of_use(now):
+            is_penniless = account.is_out_of_quota(now)
+            is_refused = account.is_disabled(now) and not is_penniless
+            if health.is_disabled(now) or is_refused:
+                continue  # whatever it said when to come back
+            rest_s = health.cooldown.left_s(now)
+            if is_penniless:
+                rest_s = max(rest_s, account.left_s(now))
+            if rest_s > 0.0:
+                throttled.append(rest_s)
+            else:
                 others.append(max(0.0, health.breaker.open_until - now))
         known = throttled + others
         return Outlook(

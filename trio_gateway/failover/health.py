@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from trio_gateway.failover.balancer import PeakEwma
 from trio_gateway.failover.breaker import Breaker, BreakerState, Sent
 from trio_gateway.failover.budget import DestinationBudget
-from trio_gateway.failover.classify import Blame, meaning_of
+from trio_gateway.failover.classify import UNHINTED_S, Blame, meaning_of
 from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.limiter import Limiter
@@ -38,9 +38,7 @@ LATE_IN_A_ROW: Final = 3
 # Learning stops where more than this share of requests fails: what is measured then
 # says something about the outage, not about the target.
 _FREEZE_FROM: Final = 0.2
-# What a throttle without a hint means: rate limits are counted by the minute, and in
-# large providers' practice replenished within seconds.
-_UNHINTED_S: Final = 5.0
+_THROTTLED_S: Final = UNHINTED_S[FailureClass.RATE_LIMIT]
 
 _CLOSED: Final = BreakerState.CLOSED  # found more quickly, in Python 3.11
 _OPERATORS: Final = (Disabled.OPERATOR, Disabled.DRAINED)
@@ -297,7 +295,7 @@ class Health:
             self.breaker.neutral(lease.sent)
         hint_s = failure.retry_after_s
         if blame is Blame.THROTTLE or (blame is Blame.TARGET and hint_s is not None):
-            self.cooldown.hint(now, hint_s, default_s=_UNHINTED_S, cap_s=cap_s)
+            self.cooldown.hint(now, hint_s, default_s=_THROTTLED_S, cap_s=cap_s)
             self.estimate.failed(now, retry_after_s=self.cooldown.left_s(now))
         if blame is Blame.SETUP:
             self.disable(Disablement.begin(Disabled.MISCONFIGURED, now))

@@ -10,7 +10,12 @@ import math
 from typing import Final
 
 from trio_gateway.failover.case import Case
-from trio_gateway.failover.classify import Verdict, is_throttle, meaning_of, pause_s
+from trio_gateway.failover.classify import (
+    UNHINTED_S,
+    Verdict,
+    is_throttle,
+    meaning_of,
+)
 from trio_gateway.failover.commands import RefusalKind, Refuse
 from trio_gateway.failover.failures import Failure, FailureClass
 
@@ -43,9 +48,7 @@ def after_attempts(
     failures = case.attempts.failures() or [failure]
     last = failures[-1]
     if all(map(is_throttle, failures)):
-        cap_s = case.route.retry.hint_cap_s
-        soonest_s = min(pause_s(each, cap_s=cap_s) or 0 for each in failures)
-        return _rate_limited(case, last, soonest_s)
+        return _rate_limited(case, last, _soonest_s(case, failures, now))
     is_late = failure.kind is FailureClass.TIMEOUT
     out_of_time |= is_late and now >= case.deadlines.precommit_by
     if out_of_time or all(each.kind is FailureClass.TIMEOUT for each in failures):
@@ -62,6 +65,23 @@ def nothing_sent(case: Case, *, soonest_s: float | None = None) -> Refuse:
     )
 
 
+def _soonest_s(case: Case, failures: list[Failure], now: float) -> float:
+    """Until the first target that could serve the client may be asked again.
+
+    An overload without a hint keeps nobody away from its target, and yet a client that
+    came back at once would come too soon.
+    """
+    soonest_s = case.fleet.outlook(case.route, now).soonest_s or 0.0
+    if all(map(_is_unhinted_overload, failures)):
+        return max(soonest_s, UNHINTED_S[FailureClass.OVERLOADED])
+    return soonest_s
+
+
+def _is_unhinted_overload(failure: Failure) -> bool:
+    is_overload = failure.kind is FailureClass.OVERLOADED
+    return is_overload and failure.retry_after_s is None
+
+
 def _rate_limited(case: Case, last: Failure | None, soonest_s: float) -> Refuse:
     return Refuse(
         RefusalKind.RATE_LIMITED,
@@ -73,6 +93,7 @@ def _rate_limited(case: Case, last: Failure | None, soonest_s: float) -> Refuse:
 
 def _spread(case: Case, seconds: float) -> float:
     """Whole seconds, at least one, and up to a fifth more."""
-    whole_s = math.ceil(max(1.0, seconds))
+    # What rounding made of the difference of two instants is no further second.
+    whole_s = math.ceil(round(max(1.0, seconds), 6))
     random = case.random_for("refusal")
     return whole_s + int(random.uniform(0.0, whole_s * _RETRY_JITTER))
