@@ -700,9 +700,9 @@ def dials_in(commands: tuple[Command, ...]) -> int:
 # Hedging, adapting, clients
 
 
-def a_hedging_house() -> House:
+def a_hedging_house(targets: str = "ab") -> House:
     hedge = Hedge(quantile=0.95, min_delay_s=0.25, max_extra=0.05)
-    house = House(a_route("ab", hedge=hedge))
+    house = House(a_route(targets, hedge=hedge))
     house.answer(100, now=100.0, takes_s=0.4)
     return house
 
@@ -720,6 +720,18 @@ def test_nothing_is_hedged_while_a_target_is_unwell() -> None:
     house = a_hedging_house()
     health = house.fleet.health(house.route.targets[1], 102.0)
     health.cooldown.hint(102.0, 60.0, default_s=5.0, cap_s=300.0)
+    engine = house.an_exchange()
+
+    assert dials_in(engine.advance(TimeCame(), alarm_of(engine.start(102.0)))) == 0
+
+
+@pytest.mark.parametrize("reason", [Disabled.QUOTA, Disabled.AUTH])
+def test_nothing_is_hedged_while_a_targets_account_is_out_of_use(
+    reason: Disabled,
+) -> None:
+    house = a_hedging_house("abc")
+    account = house.fleet.account(house.route.targets[1].account)
+    account.disablement = Disablement.begin(reason, 102.0)
     engine = house.an_exchange()
 
     assert dials_in(engine.advance(TimeCame(), alarm_of(engine.start(102.0)))) == 0

@@ -201,12 +201,12 @@ class Health:
         return self.limiter.has_room(now) and self.account.limiter.has_room(now)
 
     def is_well(self, now: float) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether nothing speaks against it or its account."""
         return self.is_untroubled(now) or (
             self.breaker.state(now) is _CLOSED
             and self.breaker.skip_share(now) == 0.0
             and not self.cooldown.is_active(now)
-            and not self.is_disabled(now)
+            and not self.is_out_of_use(now)
         )
 
     def shadow(self) -> "Health":
