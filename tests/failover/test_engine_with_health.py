@@ -25,6 +25,7 @@ from trio_gateway.failover.events import (
     AttemptFailed,
     Called,
     ClientLeft,
+    CutShort,
     Opened,
     TimeCame,
 )
@@ -664,6 +665,18 @@ def test_who_waits_too_long_for_a_slot_is_told_to_come_back() -> None:
 
     assert now <= 2.3
     assert refusal_of(commands).kind is RefusalKind.UNAVAILABLE
+    assert refusal_of(commands).is_full
+
+
+def test_who_is_cut_short_in_line_was_not_refused_for_its_length() -> None:
+    house = limited()
+    first, waiting = house.an_exchange(), house.an_exchange()
+    first.start(0.0)
+    waiting.start(0.0)
+
+    refuse = refusal_of(waiting.advance(CutShort(), 0.1))
+    assert refuse.kind is RefusalKind.UNAVAILABLE
+    assert not refuse.is_full
 
 
 def test_a_full_line_refuses_at_once() -> None:
@@ -673,6 +686,7 @@ def test_a_full_line_refuses_at_once() -> None:
     refuse = refusal_of(starts[-1])
     assert refuse.kind is RefusalKind.UNAVAILABLE
     assert refuse.is_retry_welcome
+    assert refuse.is_full
 
 
 def test_with_no_place_in_line_nobody_waits() -> None:

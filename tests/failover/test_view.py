@@ -193,7 +193,7 @@ def test_what_is_under_way_and_who_waits_is_seen() -> None:
     assert (seen.account_load.in_flight, seen.account_load.limit) == (1, 9)
     (route,) = describe(house.fleet, house.routes, 0.0).routes
     assert route.in_flight == 2
-    assert house.fleet.is_full(house.routes[0], 0.0)
+    assert house.fleet.outlook(house.routes[0], 0.0).is_full
     assert house.fleet.passed_over == {("a/m", Denied.FULL): 1}
 
 
@@ -284,7 +284,7 @@ def test_a_model_whose_targets_are_all_out_of_use_is_unavailable() -> None:
     (refuse,) = house.an_exchange().start(0.0)
 
     assert isinstance(refuse, Refuse)
-    assert not house.fleet.is_full(house.routes[0], 0.0)
+    assert not refuse.is_full
 
 
 def test_a_drained_target_finishes_what_was_sent_to_it() -> None:

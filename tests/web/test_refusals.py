@@ -320,6 +320,23 @@ async def test_a_line_that_is_too_slow_is_told_apart_from_failures(
     assert [record.shed for record in house.records] == [Shed.LINE, None]
 
 
+async def test_who_is_cut_in_line_by_the_gateways_end_was_not_shed(
+    autojump_clock: MockClock,
+) -> None:
+    target = a_target("a", max_concurrency=1)
+    house = a_house(a_policy(a_route([target])))
+    relay = house.gateway.relay
+    relay.fleet.health(target, trio.current_time()).began()  # somebody has the slot
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.chat)
+        await trio.sleep(1.0)
+        relay.curfew.set(trio.current_time())
+
+    assert (house.record.status, house.record.attempts) == (503, ())
+    assert house.record.shed is None
+
+
 # From inside
 
 

@@ -85,6 +85,7 @@ class Refuse:
     failure: Failure | None = None
     retry_after_s: float | None = None
     is_retry_welcome: bool = False  # what `x-should-retry` says
+    is_full: bool = False  # nothing could be sent for want of a free slot
 
 
 Command = Dial | WakeAt | Drop | Commit | Refuse

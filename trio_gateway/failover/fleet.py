@@ -68,6 +68,7 @@ class Outlook:
 
     is_throttled: bool  # every target said when to come back
     soonest_s: float | None  # until one of them may be tried; None: nobody knows
+    is_full: bool  # one of them would be asked, had it or its account room
 
 
 class Fleet:
@@ -165,6 +166,10 @@ class Fleet:
         return Outlook(
             is_throttled=bool(throttled) and not others,
             soonest_s=min(known) if known else None,
+            is_full=any(
+                self.why_not(route, target, is_first=True, now=now) is Denied.FULL
+                for target in route.targets
+            ),
         )
 
     def shadow(self, route: Route, now: float) -> "Fleet":
@@ -358,13 +363,6 @@ class Fleet:
         self.calls.extend(lease.ticket for lease in health.waiting)
 
     # Operators
-
-    def is_full(self, route: Route, now: float) -> bool:
-        """Whether a target of this route would be asked, had it or its account room."""
-        return any(
-            self.why_not(route, target, is_first=True, now=now) is Denied.FULL
-            for target in route.targets
-        )
 
     def disable(self, target: Target, reason: Disabled, now: float) -> None:
         """Take a target out of use, as an operator says, until `enable`.

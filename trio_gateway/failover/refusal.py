@@ -32,7 +32,7 @@ def before_any_attempt(case: Case, now: float) -> Refuse:
     outlook = case.fleet.outlook(case.route, now)
     soonest_s = outlook.soonest_s
     if not outlook.is_throttled or soonest_s is None:
-        return nothing_sent(case, soonest_s=soonest_s)
+        return nothing_sent(case, soonest_s=soonest_s, is_full=outlook.is_full)
     return _rate_limited(case, None, soonest_s)
 
 
@@ -56,12 +56,15 @@ def after_attempts(
     return Refuse(RefusalKind.UPSTREAM_FAILED, last)
 
 
-def nothing_sent(case: Case, *, soonest_s: float | None = None) -> Refuse:
+def nothing_sent(
+    case: Case, *, soonest_s: float | None = None, is_full: bool = False
+) -> Refuse:
     """The end of an exchange that reached no upstream: coming back is safe."""
     return Refuse(
         RefusalKind.UNAVAILABLE,
         retry_after_s=_spread(case, soonest_s or _ENDING_RETRY_S),
         is_retry_welcome=True,
+        is_full=is_full,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final, TypedDict, cast
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
-from trio_gateway.failover.commands import RefusalKind, Refuse
+from trio_gateway.failover.commands import Refuse
 from trio_gateway.policy.route import AccessKey, Route
 from trio_gateway.relay.exchange import Exchange
 from trio_gateway.relay.opening import ReadyAnswer
@@ -262,9 +262,7 @@ class _Chat:
         try:
             match await exchange.settle():
                 case Refuse() as refuse:
-                    if refuse.kind is RefusalKind.UNAVAILABLE and self._is_full(
-                        exchange
-                    ):
+                    if refuse.is_full:
                         self._shed = Shed.LINE
                     answer = answers.refused(refuse, exchange.attempts)
                 case Winner() as winner:
@@ -277,10 +275,6 @@ class _Chat:
                 return answer.detail
         await self._reply.refuse(answer, self._identity(exchange))
         return answer.detail
-
-    def _is_full(self, exchange: Exchange) -> bool:
-        fleet = self._gateway.relay.fleet
-        return fleet.is_full(exchange.route, trio.current_time())
 
     async def _deliver(self, exchange: Exchange, winner: Winner) -> None:
         self._reply.head = (
