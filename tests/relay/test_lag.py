@@ -3,7 +3,7 @@
 import trio
 from trio.testing import MockClock
 
-from trio_gateway.failover.limiter import LagShedder
+from trio_gateway.failover.shedding import LagShedder
 from trio_gateway.relay.lag import watch_lag
 
 

@@ -50,7 +50,7 @@ from trio_gateway.failover.events import (
 )
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.failover.limiter import LagShedder
+from trio_gateway.failover.shedding import retry_after_s
 from trio_gateway.relay.record import Outcome
 
 # What changes by time alone, as a breaker's state and a target's slots, is looked at
@@ -178,7 +178,7 @@ class Simulator:
     def _turn_away(self, course: Course) -> None:
         """Refuse at the door: the gateway has as many inside as it may."""
         draw = _dice(course.ticket, "door").random()
-        after_s = ceil(LagShedder(self.now).retry_after_s(draw))
+        after_s = ceil(retry_after_s(draw))
         kind = RefusalKind.UNAVAILABLE
         self.tally.refused(course.route.slug, kind)
         refuse = Refuse(kind, retry_after_s=after_s, is_retry_welcome=True)

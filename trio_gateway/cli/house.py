@@ -18,7 +18,7 @@ import trio
 from trio_gateway.access.keys import Keyring
 from trio_gateway.cli.logs import LineLog
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.failover.limiter import LagShedder
+from trio_gateway.failover.shedding import LagShedder
 from trio_gateway.policy.route import Policy, Secret
 from trio_gateway.policy.share import WHOLE, Share, divided
 from trio_gateway.relay.record import ExchangeRecord

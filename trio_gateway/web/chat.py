@@ -16,6 +16,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
 from trio_gateway.failover.commands import Refuse
+from trio_gateway.failover.shedding import retry_after_s
 from trio_gateway.policy.route import AccessKey, Route
 from trio_gateway.relay.exchange import Exchange
 from trio_gateway.relay.opening import ReadyAnswer
@@ -153,7 +154,7 @@ class _Chat:
             self._shed = Shed.LAG
         else:
             return None
-        return answers.shed(shedder.retry_after_s(dice.random()))
+        return answers.shed(retry_after_s(dice.random(), steps=shedder.steps))
 
     async def _read_body(self) -> bytes | Answer | None:
         """Read all of the body; None if none came and nothing is to be answered."""

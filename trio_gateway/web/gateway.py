@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import trio
 
 from trio_gateway.access.keys import Keyring
-from trio_gateway.failover.limiter import LagShedder
+from trio_gateway.failover.shedding import LagShedder
 from trio_gateway.failover.view import FleetView, describe
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.relay import Relay
