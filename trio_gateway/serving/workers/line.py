@@ -3,6 +3,9 @@
 They are pickled: both ends are the same program, and nobody else has the socket pair,
 which was never given a name. What one end holds is therefore what the other gets: a
 policy reaches all workers as the very value that the supervisor has checked.
+
+A message arrives whole or is the last one: half of one would be read as the beginning
+of the next. So who is cancelled while it sends still sends the rest.
 """
 
 import pickle
@@ -16,6 +19,9 @@ _HEAD: Final = struct.Struct("!I")
 # A policy of a thousand models has a few megabytes.
 MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024
 _PIECE_BYTES: Final = 256 * 1024
+
+# The other end reads all day: one that does not take the rest in this time hangs.
+REST_S: Final = 1.0
 
 
 class LineError(Exception):
@@ -31,11 +37,23 @@ class Line:
         self._sending = trio.Lock()
 
     async def send(self, message: object) -> None:
-        """Send one value; nothing happens if the other end is gone."""
+        """Send one value; nothing happens if the other end is gone.
+
+        Who is cancelled meanwhile has `REST_S` to send the rest. If that is too short,
+        the line ends here, for both ends.
+        """
         data = pickle.dumps(message)
+        async with self._sending, trio.open_nursery() as nursery:
+            with trio.CancelScope(shield=True) as sending:
+                nursery.start_soon(_hurry_if_cancelled, sending)
+                await self._send_all(_HEAD.pack(len(data)) + data)
+            if sending.cancelled_caught:
+                await self.aclose()
+            nursery.cancel_scope.cancel()
+
+    async def _send_all(self, data: bytes) -> None:
         try:
-            async with self._sending:
-                await self._stream.send_all(_HEAD.pack(len(data)) + data)
+            await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
@@ -75,3 +93,11 @@ class Line:
         taken = bytes(self._held[:count])
         del self._held[:count]
         return taken
+
+
+async def _hurry_if_cancelled(sending: trio.CancelScope) -> None:
+    """Give what is shielded from our cancellation a bound when that comes."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        sending.deadline = trio.current_time() + REST_S
