@@ -35,7 +35,7 @@ from trio_gateway.serving.process import (
 )
 from trio_gateway.serving.server import Listener
 from trio_gateway.serving.tls import Certificate
-from trio_gateway.serving.workers.child import Child, Spawner
+from trio_gateway.serving.workers.child import Child, Spawner, ask_all
 from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.supervisor import NeverReadyError, Supervisor
 from trio_gateway.serving.workers.turns import Places
@@ -270,14 +270,14 @@ class Crew:
         """Ask all workers that serve; of those that answer in time, by number."""
         serving = {slot.worker: slot.index for slot in self._supervisor.slots}
         asked = [child for child in self._children if child in serving]
-        answers = await _ask_all(asked, path, query, within_s=_ANSWER_S)
+        answers = await ask_all(asked, path, query, within_s=_ANSWER_S)
         said = [(self._children.get(c, serving[c]), one) for c, one in answers]
         return sorted(said, key=lambda each: each[0])
 
     async def counted(self) -> Families:
         """What all workers have counted, those that are gone included."""
         asked = [child for child in self._children if child.ready.is_set()]
-        for child, answer in await _ask_all(asked, "/metrics", within_s=_COUNTED_S):
+        for child, answer in await ask_all(asked, "/metrics", within_s=_COUNTED_S):
             if child in self._children and answer.status == 200:
                 self._sums.note(child, answer.body.decode())
         own = self.metrics.families()
@@ -292,23 +292,6 @@ class Crew:
             self._deeds[target.id] = action
         self._tell(Act(target.id, action))
         self._house.write(changed_line(target, action, at=time.time()))
-
-
-async def _ask_all(
-    children: Iterable[Child], path: str, query: bytes = b"", *, within_s: float
-) -> list[tuple[Child, Answer]]:
-    answers: list[tuple[Child, Answer]] = []
-
-    async def ask(child: Child) -> None:
-        answer = await child.ask(path, query)
-        if answer is not None:
-            answers.append((child, answer))
-
-    with trio.move_on_after(within_s):
-        async with trio.open_nursery() as nursery:
-            for child in children:
-                nursery.start_soon(ask, child)
-    return answers
 
 
 async def _retain_nothing(_: Iterable[Account]) -> None:

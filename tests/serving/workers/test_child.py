@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.sockets.gateway import eventually
 from trio_gateway.serving.workers.child import (
@@ -14,6 +15,7 @@ from trio_gateway.serving.workers.child import (
     BEATS_MISSED_MAX,
     Child,
     Spawner,
+    ask_all,
 )
 from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.turns import Places
@@ -63,9 +65,10 @@ async def a_child(
 
 
 async def test_it_is_given_an_order_and_says_that_it_is_ready() -> None:
-    async with a_child("assert order == {'a': 1}; say(Ready()); take()", {"a": 1}) as c:
-        await c.ready.wait()
-        assert not c.ended.is_set()
+    program = "assert order == {'a': 1}; say(Ready()); time.sleep(60)"
+    async with a_child(program, {"a": 1}) as child:
+        await child.ready.wait()
+        assert not child.ended.is_set()
 
 
 async def test_how_and_why_it_ended_is_known() -> None:
@@ -144,6 +147,53 @@ async def test_one_that_hangs_is_ended() -> None:
     async with a_child("say(Ready()); time.sleep(60)", beat_s=0.02) as child:
         await child.ended.wait()
         assert child.ending == "it did not answer 6 times (killed by SIGKILL)"
+
+
+async def test_one_that_hangs_is_ended_after_so_many_beats_and_no_later(
+    mock_clock: MockClock,
+) -> None:
+    async with a_child("say(Ready()); time.sleep(60)", beat_s=1.0) as child:
+        await child.ready.wait()
+        for beat in range(BEATS_MISSED_MAX):
+            await wait_all_tasks_blocked()
+            assert child.ending == "it is still there", beat
+            mock_clock.jump(1.0)
+        await wait_all_tasks_blocked()
+        assert child.ending != "it is still there"
+
+
+async def test_one_that_misses_beats_is_asked_nothing_else_until_it_answers(
+    mock_clock: MockClock,
+) -> None:
+    absent = """
+say(Ready())
+*missed, beat = [take() for _ in range(3)]
+say(Answer(beat.number, 200, b''))
+page = take()
+say(Answer(page.number, 200, page.path.encode()))
+time.sleep(60)
+"""
+    got: list[tuple[Child, Answer]] | None = None
+
+    async def ask() -> None:
+        nonlocal got
+        got = await ask_all([child], "/metrics", within_s=STUCK_S)
+
+    async with a_child(absent, beat_s=10.0) as child, trio.open_nursery() as nursery:
+        await child.ready.wait()
+        assert child.is_answering
+        await wait_all_tasks_blocked()
+        mock_clock.jump(10.0)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        assert got == []
+
+        mock_clock.jump(10.0)
+        mock_clock.rate = 1.0
+        assert await eventually(lambda: child.is_answering)
+        await ask()
+        assert [(who, said.body) for who, said in got] == [(child, b"/metrics")]
 
 
 async def test_one_that_misses_some_beats_goes_on() -> None:

@@ -2,14 +2,15 @@
 
 Whatever a worker does, nobody waits for it: orders go into a queue that a task of its
 own sends, and questions have a bound. One that hangs would keep its clients for ever,
-so its pulse is felt. (Beats are counted, not seconds: a machine that was halted for a
-minute has missed one beat, and no worker is to blame.)
+so its pulse is felt, and as long as it misses beats nothing else is asked of it. (Beats
+are counted, not seconds: a machine that was halted for a minute has missed one beat,
+and no worker is to blame.)
 """
 
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
@@ -38,7 +39,8 @@ _LAST_WORDS_S: Final = 1.0
 # not serve either.
 _ORDERS_MAX: Final = 256
 
-# Far beyond what a busy loop may be late: then it has shed most of its load long ago.
+# Far beyond what a busy loop may be late: then it has shed most of its load long ago. A
+# worker has all of a beat to answer it, so those that may be missed are half a minute.
 BEAT_S: Final = 5.0
 BEATS_MISSED_MAX: Final = 6
 
@@ -89,6 +91,7 @@ class Child:
         self.farewell: bytes | None = None
         """What it said last, if it ended in peace."""
         self._why = ""
+        self._missed = 0
         self._asked = 0
         self._waiting: dict[int, trio.MemorySendChannel[Answer]] = {}
         self._orders, self._unsent = trio.open_memory_channel[ToWorker](_ORDERS_MAX)
@@ -109,6 +112,11 @@ class Child:
         else:
             how = f"exit code {code}"
         return f"{self._why} ({how})" if self._why else how
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether it has not missed the last beat."""
+        return not self._missed
 
     def tell(self, order: object) -> None:
         """Give an order; returns at once, and orders arrive one after another."""
@@ -168,13 +176,13 @@ class Child:
     async def _feel_pulse(self) -> None:
         """End a worker that hangs."""
         await self.ready.wait()
-        missed = 0
-        while missed < BEATS_MISSED_MAX:
-            await trio.sleep(self._beat_s)
-            with trio.move_on_after(self._beat_s) as beat:
+        while self._missed < BEATS_MISSED_MAX:
+            over_at = trio.current_time() + self._beat_s
+            with trio.move_on_at(over_at) as beat:
                 await self.ask("/livez")
-            missed = missed + 1 if beat.cancelled_caught else 0
-        self._why = f"it did not answer {missed} times"
+            self._missed = self._missed + 1 if beat.cancelled_caught else 0
+            await trio.sleep_until(over_at)
+        self._why = f"it did not answer {self._missed} times"
         self.kill()
 
     def _order(self, message: ToWorker) -> None:
@@ -213,6 +221,25 @@ class Child:
                     self._waiting[number].send_nowait(message)
             case _:
                 assert_never(message)
+
+
+async def ask_all(
+    children: Iterable[Child], path: str, query: bytes = b"", *, within_s: float
+) -> list[tuple[Child, Answer]]:
+    """Ask them at once; what those said that answered in time."""
+    answers: list[tuple[Child, Answer]] = []
+
+    async def ask(child: Child) -> None:
+        answer = await child.ask(path, query)
+        if answer is not None:
+            answers.append((child, answer))
+
+    with trio.move_on_after(within_s):
+        async with trio.open_nursery() as nursery:
+            for child in children:
+                if child.is_answering:
+                    nursery.start_soon(ask, child)
+    return answers
 
 
 @dataclass(frozen=True, slots=True)
