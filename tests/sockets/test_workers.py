@@ -281,6 +281,28 @@ async def test_all_workers_change_the_policy_and_a_wrong_one_changes_nothing(
     assert len([x for x in served.said if x["event"] == "policy_refused"]) == 1
 
 
+async def test_what_a_reload_removes_is_shown_of_no_worker_that_is_gone_either(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    served = await serve_with_workers(nursery, tmp_path)
+    assert (await read(await asked(served.port))).status == 200
+    old = 'trio_gateway_attempts_total{class="ok",reason="first",target="a/m"}'
+    every = "trio_gateway_exchanges_total"
+    async with operators(served) as client:
+        assert await metric(client, old) == 1
+        for pid in pids(served).values():
+            os.kill(pid, signal.SIGKILL)
+        assert await eventually(lambda: len(all_ready(served)) == 4)
+        assert await metric(client, old) == 1
+
+        path = tmp_path / "policy.yaml"
+        path.write_text(path.read_text().replace("model: m}", "model: m2}"))
+        served.process.send_signal(signal.SIGHUP)
+        await served.says("policy_reloaded")
+        assert await metric(client, old) == 0
+        assert await metric(client, every) == 1
+
+
 async def asked(port: int) -> trio.SocketStream:
     stream = await dial(port)
     await stream.send_all(chat_request(stream=False))

@@ -9,6 +9,7 @@ from trio_gateway.telemetry.exposition import (
     Families,
     Naming,
     escaped,
+    labels_of,
     parse,
     show,
     show_number,
@@ -55,7 +56,13 @@ def test_a_sample_is_called_the_same_whatever_the_order_of_its_labels() -> None:
     )
 
 
-@pytest.mark.parametrize("odd", ['"', "\\", "\n", "{0}", "}", "a b", 'x"} 9\ny'])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *('"', "\\", "\n", "{0}", "}", "a b", 'x"} 9\ny'),
+        *("", "\\n", '\\"', 'x",label="y', "a=b,c", "a\r\x0b\x85\u2028b"),
+    ],
+)
 def test_a_label_may_hold_anything(odd: str) -> None:
     families: Families = {}
     show(families, "gauge", "x", "Words.", [((odd,), 1)], ["label"])
@@ -64,6 +71,12 @@ def test_a_label_may_hold_anything(odd: str) -> None:
     assert family.samples[0].labels == {"label": odd}
     assert parse(text) == families
     assert f'x{{label="{escaped(odd)}"}} 1.0' in text
+    named = Naming("x", ["label", "other"])(escaped(odd), escaped(odd))
+    assert labels_of(named) == {"label": odd, "other": odd}
+
+
+def test_a_sample_without_labels_has_none() -> None:
+    assert labels_of("x") == {}
 
 
 def test_a_counter_is_shown_with_the_instant_of_its_first_count() -> None:

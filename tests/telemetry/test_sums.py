@@ -5,9 +5,11 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.telemetry.records import COMPLETED
-from trio_gateway.telemetry.exposition import parse, text_of
+from tests.factories import a_policy, a_route, a_target
+from tests.telemetry.records import COMPLETED, a_record
+from trio_gateway.telemetry.exposition import Families, parse, text_of
 from trio_gateway.telemetry.metrics import Metrics
+from trio_gateway.telemetry.names import Names
 from trio_gateway.telemetry.sums import Sums, joined
 
 
@@ -162,3 +164,48 @@ def test_what_is_counted_here_is_added() -> None:
     sums = Sums()
     sums.note("a", text(counted(1)))
     assert value(text_of(sums.families(counted(2).families())), EXCHANGES) == 3
+
+
+# A reload
+
+STEADY = a_target("steady", model="demo")  # `records` have another one, too
+LATER = a_policy(a_route([STEADY], slug='kept "model"\n'))
+
+
+def counted_before() -> Metrics:
+    metrics = Metrics(slugs=dict.fromkeys(("demo-chat", *LATER.routes)))
+    for model in ("demo-chat", "made-up", *LATER.routes):
+        metrics.observe(a_record(model=model))
+        metrics.observe(a_record(model=model, org=None, project=None))
+        metrics.observe(a_record(model=model, project="gone"))
+    return metrics
+
+
+def counts(families: Families) -> dict[str, float]:
+    return {
+        sample: value
+        for family in families.values()
+        if family.kind in ("counter", "histogram")
+        for sample, value in family.samples.items()
+    }
+
+
+@pytest.mark.parametrize("dies_first", [True, False])
+def test_after_a_reload_of_one_that_is_gone_remains_what_it_would_have_kept_itself(
+    dies_first: bool,
+) -> None:
+    metrics, sums = counted_before(), Sums()
+    sums.note("a", text(metrics))
+    if dies_first:
+        sums.gone("a")
+        sums.keep(Names.of(LATER).have)
+    else:
+        sums.keep(Names.of(LATER).have)
+        sums.note("a", text(metrics))  # it was asked before it was told
+        sums.gone("a")
+
+    before = counts(metrics.families())
+    metrics.adopt(LATER)
+    remaining = counts(metrics.families())
+    assert 0 < len(remaining) < len(before)
+    assert counts(sums.families()) == remaining

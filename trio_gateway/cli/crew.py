@@ -43,6 +43,7 @@ from trio_gateway.serving.workers.worker import PARTING_S
 from trio_gateway.telemetry.exposition import Families
 from trio_gateway.telemetry.log import Field, Level, event_line
 from trio_gateway.telemetry.metrics import Metrics
+from trio_gateway.telemetry.names import Names
 from trio_gateway.telemetry.sums import Sums
 from trio_gateway.telemetry.workers import WorkersView, show_workers
 from trio_gateway.web.crew import create_crew_app
@@ -226,6 +227,7 @@ class Crew:
         targets = targets_of(policy.routes.values())
         # What is gone is forgotten, as by a single process.
         self._deeds = {t: deed for t, deed in self._deeds.items() if t in targets}
+        self._sums.keep(Names.of(policy).have)
 
     def _adopted(self, policy: Policy, news: PolicyNews) -> None:
         self._tell(Adopt(policy, news))

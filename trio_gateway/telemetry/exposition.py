@@ -12,6 +12,7 @@ prometheus-client writes it too, at ten microseconds a line: a thousand models h
 sixty thousand lines, and a loop that writes them serves nobody meanwhile.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +23,8 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _NOT_FINITE: Final = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPE: Final = re.compile(r"\\(.)")
 
 
 @dataclass(slots=True)
@@ -60,6 +63,18 @@ class Naming:
 def escaped(value: str) -> str:
     """Write a label's value as it stands between its quotes."""
     return value.translate(_ESCAPES)
+
+
+def labels_of(sample: str) -> dict[str, str]:
+    """Read the labels that a sample is called by: what `Naming` has written."""
+    return {
+        name: _ESCAPE.sub(_unescaped, value) if "\\" in value else value
+        for name, value in _LABEL.findall(sample)
+    }
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return "\n" if escape[1] == "n" else escape[1]
 
 
 def show(

@@ -14,8 +14,7 @@ from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
 from trio_gateway.telemetry.exposition import Families, show_number, text_of
 from trio_gateway.telemetry.families import Counts, Spreads
 from trio_gateway.telemetry.fleet import show_fleet
-
-UNKNOWN_MODEL: Final = "unknown"
+from trio_gateway.telemetry.names import UNKNOWN_MODEL, Names
 
 # A small model's first token takes some 100 ms, a reasoning model's may take a minute;
 # the steps keep quantiles within a factor of two.
@@ -143,19 +142,12 @@ class Metrics:
         as long as the process lives.
         """
         self.slugs = policy.routes
-        models = {UNKNOWN_MODEL, *policy.routes}
+        names = Names.of(policy)
         for by_model in (self._exchanges, self._first_token, self._durations):
-            by_model.keep(lambda labels: labels[0] in models)
-        targets = {
-            target.id
-            for route in policy.routes.values()
-            for target in (*route.targets, *route.context_chain)
-        }
+            by_model.keep(lambda labels: labels[0] in names.models)
         for by_target in (self._attempts, self._target_first_token):
-            by_target.keep(lambda labels: labels[0] in targets)
-        owners = {(key.org or "", key.project or "") for key in policy.access_keys}
-        owners.add(("", ""))  # who showed no key
-        self._org_exchanges.keep(lambda labels: labels[:2] in owners)
+            by_target.keep(lambda labels: labels[0] in names.targets)
+        self._org_exchanges.keep(lambda labels: labels[:2] in names.owners)
 
     def exchange_admitted(self) -> None:
         """Count an exchange as going on, until `exchange_ended`."""

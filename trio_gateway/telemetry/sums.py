@@ -10,17 +10,20 @@
     when counting began       the earliest
 
 So no counter ever steps back because a process died. What it counted after it was last
-read is lost with it. What a label says does not matter.
+read is lost with it. What a label says matters only to `keep`.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final
 
-from trio_gateway.telemetry.exposition import Families, Family, parse
+from trio_gateway.telemetry.exposition import Families, Family, labels_of, parse
 
 # Some hundred kinds of exchanges for each of a thousand models. Beyond it, what only
 # processes that are gone have counted is forgotten.
 SAMPLES_KEPT_MAX: Final = 100_000
+
+IsKnown = Callable[[Mapping[str, str]], bool]
+"""Whether what these labels name is still there."""
 
 _Join = Callable[[float, float], float]
 
@@ -67,6 +70,7 @@ class Sums:
         self._kept_max = kept_max
         self._living: dict[Hashable, Families] = {}
         self._gone: Families = {}
+        self._is_known: IsKnown | None = None
 
     def note(self, process: Hashable, text: str) -> None:
         """A process was read."""
@@ -76,12 +80,31 @@ class Sums:
         """A process is no more; what was last read of it stays."""
         last = self._living.pop(process, {})
         kept = {name: one for name, one in last.items() if _is_kept(name, one)}
+        self._forget_unknown(kept)
         self._gone = joined([self._gone, kept])
         self._keep_bound()
+
+    def keep(self, is_known: IsKnown) -> None:
+        """Forget all else, from now on, of processes that are gone.
+
+        Those that live do so by themselves before they are read again.
+        """
+        self._is_known = is_known
+        self._forget_unknown(self._gone)
 
     def families(self, *own: Families) -> Families:
         """Everything; `own` are up to date by themselves."""
         return joined([*own, *self._living.values(), self._gone])
+
+    def _forget_unknown(self, families: Families) -> None:
+        if self._is_known is None:
+            return
+        for family in families.values():
+            family.samples = {
+                sample: value
+                for sample, value in family.samples.items()
+                if self._is_known(labels_of(sample))
+            }
 
     def _keep_bound(self) -> None:
         if sum(len(one.samples) for one in self._gone.values()) <= self._kept_max:
