@@ -6,7 +6,6 @@ Whoever needs more calls than this has a reason to say, and raises the number wi
 
 import gc
 import tracemalloc
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,11 +89,9 @@ class CountedWire(Wire):
         """Let it happen."""
         play(self, 1)
 
-    async def drive(
-        self, door: Door, fleet: Fleet, lose_idle: Callable[[], Awaitable[None]]
-    ) -> Result:
+    async def drive(self, door: Door, fleet: Fleet) -> Result:
         trio.lowlevel.add_instrument(self.turns)
-        return await super().drive(door, fleet, lose_idle)
+        return await super().drive(door, fleet)
 
 
 # 36.3 and 126.7 turns, 5,690 and 17,230 calls on 30 November 2026. Twice as many before

@@ -1,7 +1,5 @@
 """A seed's world in bytes: the whole gateway, with operators and a watch beside it."""
 
-from collections.abc import Awaitable, Callable
-
 import trio
 
 from tests.swarm.play import carry_out, miscounted, shown_to
@@ -37,13 +35,11 @@ class _SwarmWire(Wire):
         self._drawn = drawn
         self._house = house
 
-    async def drive(
-        self, door: Door, fleet: Fleet, lose_idle: Callable[[], Awaitable[None]]
-    ) -> Result:
+    async def drive(self, door: Door, fleet: Fleet) -> Result:
         async with trio.open_nursery() as nursery:
             for order in self._drawn.orders:
                 nursery.start_soon(self._carry_out, order, fleet)
-            result = await super().drive(door, fleet, lose_idle)
+            result = await super().drive(door, fleet)
             nursery.cancel_scope.cancel()
         routes = self.policy.routes.values()
         self._house.close(fleet, routes, trio.current_time())

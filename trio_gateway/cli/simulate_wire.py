@@ -7,7 +7,6 @@ here; that is a private seam, which Trio's own tests use, and our tests watch ov
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import count
 from random import Random
 from time import perf_counter
@@ -96,9 +95,7 @@ async def _run_all(wire: Wire, seed: int) -> Result:
             new_id=lambda: str(UUID(int=next(ids))),
         )
         server = Server(create_app(gateway), _LIMITS)
-        return await wire.drive(
-            server.serve_stream, fleet, lose_idle=partial(upstream.retain, ())
-        )
+        return await wire.drive(server.serve_stream, fleet)
 
 
 @contextmanager

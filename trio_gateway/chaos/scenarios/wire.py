@@ -94,24 +94,21 @@ class Wire:
         assert port == PORT
         return await self._targets[host].connect(self._network)
 
-    async def drive(
-        self, door: Door, fleet: Fleet, lose_idle: Callable[[], Awaitable[None]]
-    ) -> Result:
+    async def drive(self, door: Door, fleet: Fleet) -> Result:
         """Let everything happen, and say what has come of it.
 
         Args:
             door: serves one connection, until it ends.
             fleet: the gateway's.
-            lose_idle: ends the gateway's idle connections, as a provider's end does.
         """
         async with trio.open_nursery() as nursery:
             for wire_target in self._targets.values():
                 listener = self._network.listen(wire_target.host, PORT)
                 await nursery.start(wire_target.provider.serve, [listener])
+                nursery.start_soon(self._lose_connections, wire_target)
             listeners = [self._network.listen(_GATEWAY, PORT)]
             await nursery.start(trio.serve_listeners, door, listeners)
             nursery.start_soon(self._watch_breakers, fleet)
-            nursery.start_soon(self._lose_connections, lose_idle)
             visitors = Visitors(self._world, self._seed, self.tally, self._ask_once)
             await visitors.come()
             await self._last_records()
@@ -197,15 +194,11 @@ class Wire:
         self.tally.over(slug, ticket, began_at, now, engine, record.outcome)
         self._witness.over(engine, record.outcome)
 
-    async def _lose_connections(self, lose_idle: Callable[[], Awaitable[None]]) -> None:
+    async def _lose_connections(self, target: WireTarget) -> None:
         """Whoever goes down takes along the connections that wait for reuse."""
-        until_s = self._world.duration_s
-        falls = {
-            at_s for target in self._targets.values() for at_s in target.falls(until_s)
-        }
-        for at_s in sorted(falls):
+        for at_s in target.falls(self._world.duration_s):
             await trio.sleep_until(at_s)
-            await lose_idle()
+            target.provider.lose()
 
     async def _last_records(self) -> None:
         with trio.move_on_after(_LAST_RECORDS_S):
