@@ -229,3 +229,28 @@ async def test_a_command_that_is_none_is_an_error_and_leaves_nothing(
             await spawn(lambda: None, lambda _: None)
     assert places.take() == 0
     places.close()
+
+
+async def test_one_that_starts_as_the_listeners_are_closed_has_them_all_the_same() -> (
+    None
+):
+    listening = trio.socket.socket()
+    await listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    port = listening.getsockname()[1]
+    program = """
+served = socket.socket(fileno=int(sys.argv[4]))
+say(Failed(str(served.getsockname()[1])))
+"""
+    threads = trio.to_thread.current_default_thread_limiter()
+    threads.total_tokens = 1
+    places, ended = Places(1), list[Child]()
+    async with trio.open_nursery() as nursery:
+        command = (sys.executable, "-c", PROLOGUE + program)
+        spawn = Spawner(command, [listening], places, nursery)
+        async with threads:  # so that no process can be started
+            nursery.start_soon(spawn, lambda: "begin", ended.append)
+            await wait_all_tasks_blocked()
+            listening.close()
+    assert ended[0].ending.startswith(f"{port} (")
+    places.close()

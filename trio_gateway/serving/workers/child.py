@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
@@ -285,10 +286,14 @@ class Spawner:
 
     async def _child(self, place: int) -> Child:
         ours, theirs = socket.socketpair()
-        with theirs:
-            sockets = [sock.fileno() for sock in self.sockets]
-            inherited = [theirs.fileno(), self.places.fd, *sockets]
+        with ExitStack() as open_for_it:
+            open_for_it.enter_context(theirs)
             try:
+                # Copies: ours are closed when a drain begins, perhaps before a thread
+                # has started this one, and their numbers become others' files.
+                copies = [open_for_it.enter_context(s.dup()) for s in self.sockets]
+                sockets = [copy.fileno() for copy in copies]
+                inherited = [theirs.fileno(), self.places.fd, *sockets]
                 process = await trio.lowlevel.open_process(
                     [*self.command, str(place), *map(str, inherited)],
                     stdin=subprocess.DEVNULL,
