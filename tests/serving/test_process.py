@@ -155,6 +155,25 @@ async def test_who_asks_while_a_drain_is_announced_is_told_to_go_elsewhere(
     assert await live(kind, Toy(), story, drain=Drain(notice_s=1)) == 0
 
 
+async def test_who_comes_while_a_drain_is_announced_has_its_limit_like_everybody(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    """Also if there was nobody at all for a moment."""
+    got: list[bytes | bytearray] = []
+
+    async def story(listener: MemoryListener, shutdown: Shutdown) -> None:
+        assert (await ask(await listener.dial())).startswith(b"HTTP/1.1 200")
+        shutdown.request()
+        await trio.sleep(0.9)
+        stream = await listener.dial()
+        await stream.send_all(request("/three"))
+        got.extend([data async for data in stream])
+
+    assert await live(kind, Toy(), story, drain=Drain(notice_s=1)) == 0
+    assert b"".join(got).endswith(b"0\r\n\r\n")
+    assert trio.current_time() > 1.5
+
+
 async def test_a_second_request_ends_at_once(
     kind: ServerKind, autojump_clock: MockClock
 ) -> None:

@@ -95,7 +95,6 @@ class Server:
         self._open = 0
         self._refusing = 0
         self._emptied = trio.Event()
-        self._is_parting = False
 
     @property
     def connections(self) -> int:
@@ -109,7 +108,9 @@ class Server:
             await self._loop.serve(stream)
         finally:
             self._count(-1)
-            self._note_emptiness()
+            if not self._open:
+                self._emptied.set()  # for those who wait now: others may come
+                self._emptied = trio.Event()
 
     async def serve_listeners(
         self, listeners: Iterable[Listener], connections: trio.Nursery
@@ -137,23 +138,16 @@ class Server:
 
         So a client that keeps connections alive loses no request to the end of one.
         """
-        self._is_parting = True
         self._loop.part()
-        self._note_emptiness()
 
     async def drain(self) -> None:
         """Close idle connections now, and every other with its current answer."""
-        self._is_parting = True
         await self._loop.drain()
-        self._note_emptiness()
 
     async def wait_until_empty(self) -> None:
-        """Wait, after `part` or `drain`, for the last connection's end."""
-        await self._emptied.wait()
-
-    def _note_emptiness(self) -> None:
-        if self._is_parting and not self._open:
-            self._emptied.set()
+        """Wait for the last connection's end, once no more of them are accepted."""
+        while self._open:
+            await self._emptied.wait()
 
     # Accepting.
 
