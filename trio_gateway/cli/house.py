@@ -45,6 +45,10 @@ NOTICE_S: Final = 1.0
 # What a log reader that has stopped may cost us at the end.
 _FLUSH_S: Final = 1.0
 
+# For requests on their way to us when we listen no more: many round trips from a client
+# that is near, and some from one that is not.
+_PARTING_S: Final = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -176,6 +180,7 @@ def drain_of(gateway: Gateway, options: Options) -> Drain:
     return Drain(
         limit_s=gateway.policy.gateway.drain_s,
         notice_s=options.notice_s,
+        parting_s=0.0 if options.is_demo else _PARTING_S,
         on_start=start,
         on_deadline=deadline,
     )
