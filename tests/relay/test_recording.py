@@ -6,9 +6,12 @@ import trio
 from trio.testing import MockClock
 
 from tests.factories import a_route, a_target, with_timeouts
-from tests.relay.driver import GOOD_EVENTS, SICK, a_request, a_run, a_stream
+from tests.relay.driver import GOOD_EVENTS, SICK, Run, a_request, a_run, a_stream
+from trio_gateway.chaos.upstream import ScriptedStream, ScriptedUpstream, SeenCall
 from trio_gateway.failover.commands import Reason
+from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Patience
+from trio_gateway.relay.port import Call
 
 
 async def test_an_attempt_is_told_from_its_begin_to_its_end(
@@ -63,3 +66,25 @@ async def test_an_exchange_that_could_send_nothing_has_no_winner(
     run = await a_run(a_route("a", attempts_max=1), a=[SICK]).go()
 
     assert run.record.winner is None
+
+
+class StaleAtFirst(ScriptedUpstream):
+    """Its first call meets a kept connection that is dead."""
+
+    async def open(self, call: Call) -> ScriptedStream | Failure:
+        if self.calls:
+            return await super().open(call)
+        self.calls.append(SeenCall(call, opened_at=trio.current_time()))
+        await trio.lowlevel.checkpoint()
+        return Failure(FailureClass.NOT_PROCESSED, "closed")
+
+
+async def test_only_a_redial_asks_for_a_new_connection(
+    autojump_clock: MockClock,
+) -> None:
+    played = {"a": SICK, "b": a_stream()}
+    upstream = StaleAtFirst(lambda call: played[call.account.name])
+    run = await Run(a_route("ab"), upstream).go()
+    reasons = [attempt.reason for attempt in run.record.attempts]
+    assert reasons == [Reason.FIRST, Reason.REDIAL, Reason.FAILOVER]
+    assert [seen.call.is_redial for seen in upstream.calls] == [False, True, False]

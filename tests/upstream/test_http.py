@@ -9,6 +9,7 @@ import trio.testing
 
 from tests.upstream.peers import Make, Peer, a_call, in_memory
 from trio_gateway.failover.failures import Failure, FailureClass
+from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import UpstreamStream
 from trio_gateway.upstream.http import HttpUpstream
 from trio_gateway.upstream.pool import PooledUpstream
@@ -335,6 +336,37 @@ async def test_a_reused_connection_that_dies_before_an_answer_did_not_process_it
         call = a_call(place.base_url)
         assert await whole(await upstream.open(call)) == b"hello"
         assert kind(await upstream.open(call)) is FailureClass.NOT_PROCESSED
+
+
+async def test_a_redial_goes_over_a_new_connection_though_others_are_kept(
+    autojump_clock: trio.testing.MockClock, make: Make
+) -> None:
+    """What killed one kept connection has killed the others, too."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await trio.sleep(1)
+        await peer.send(OK)
+        await peer.request()  # and is dead
+
+    async with (
+        in_memory(serve) as place,
+        make(connect=place.connect) as upstream,
+    ):
+        call = a_call(place.base_url)
+
+        async def ask() -> None:
+            assert await whole(await upstream.open(call)) == b"hello"
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+        assert pooled(upstream) == place.connections == 3
+        for k in range(2):
+            assert kind(await upstream.open(call)) is FailureClass.NOT_PROCESSED
+            redial = call._replace(is_redial=True, leash=Leash())
+            assert await whole(await upstream.open(redial)) == b"hello"
+            assert place.connections == 4 + k
 
 
 async def test_a_reused_connection_that_ends_late_may_have_processed_it(

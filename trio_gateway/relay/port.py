@@ -26,6 +26,7 @@ class Call(NamedTuple):
     body: bytes
     connect_by: float  # on Trio's clock: DNS, TCP and TLS together
     leash: Leash  # which ends `open`, and then `receive`, when it is cut
+    is_redial: bool = False  # a kept connection was dead: this one must be new
 
     @property
     def headers(self) -> Fields:

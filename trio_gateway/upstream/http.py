@@ -63,7 +63,10 @@ class HttpUpstream:
 
     async def open(self, call: Call) -> "HttpStream | Failure":
         """Send a request and wait for the head of its answer; see the port."""
-        pool = self._pool(_Place.of(call.account))
+        place = _Place.of(call.account)
+        if call.is_redial and (old := self._pools.pop(place, None)):
+            await old.retire()  # none of its idle connections will do
+        pool = self._pool(place)
         pool.streams += 1
         answer: HttpStream | Failure | None = None
         try:

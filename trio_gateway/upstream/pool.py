@@ -98,7 +98,11 @@ class PooledUpstream:
         except InvalidRequestError:
             return _INVALID
         return await pool.open(
-            request, connect_by=call.connect_by, leash=call.leash, now=now
+            request,
+            connect_by=call.connect_by,
+            leash=call.leash,
+            now=now,
+            is_redial=call.is_redial,
         )
 
     def pool_at(self, base_url: str, authorities: Authorities | None = None) -> "Pool":
@@ -209,10 +213,20 @@ class Pool:
         self._starts.clear()
 
     async def open(
-        self, request: bytes, *, connect_by: float, leash: Leash, now: float
+        self,
+        request: bytes,
+        *,
+        connect_by: float,
+        leash: Leash,
+        now: float,
+        is_redial: bool = False,
     ) -> "PooledStream | Failure":
-        """Send a request and wait for the head of its answer."""
-        connection = await self._take_idle(now)
+        """Send a request and wait for the head of its answer.
+
+        A redial goes over a new connection: what killed one that was kept, such as a
+        balancer that has lost its memory, has killed others as well.
+        """
+        connection = None if is_redial else await self._take_idle(now)
         if connection is None:
             made = await self._connect(connect_by, leash)
             if isinstance(made, Failure):
