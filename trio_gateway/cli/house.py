@@ -159,9 +159,16 @@ class House:
 
 
 def lag_noted_by(gateway: Gateway) -> Callable[[float, float], None]:
-    """Return what is to be told how late the event loop is."""
+    """Return what is to be told how late the event loop is.
+
+    Who stood still was late, though its clock does not say so.
+    """
+    known_s = halted_s()
 
     def note(lag_s: float, now: float) -> None:
+        nonlocal known_s
+        lag_s += halted_s() - known_s
+        known_s = halted_s()
         gateway.shedder.note(lag_s, now)
         gateway.metrics.loop_was_late(lag_s, shed_share=gateway.shedder.share)
 

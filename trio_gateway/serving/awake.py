@@ -24,9 +24,6 @@ import trio
 # Shorter ones are the lateness of a busy loop, which sheds load and has to be seen.
 HALT_S: Final = 1.0
 
-# So much of a halt still counts: whoever asks how late the loop is shall hear of it.
-_SEEN_S: Final = 0.2
-
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
@@ -84,7 +81,7 @@ class AwakeClock(trio.abc.Clock, trio.abc.Instrument):
         halt_s = gap_s - (worked_s - self._had_worked_s)
         self._had_worked_s = worked_s
         if halt_s > HALT_S:
-            self.halted_s += halt_s - _SEEN_S
+            self.halted_s += halt_s
             _log.warning("stood still for %.1f s, which count against nobody", halt_s)
             self.on_halt()
 
