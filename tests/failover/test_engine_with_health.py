@@ -532,6 +532,8 @@ def test_what_is_out_of_use_is_not_waited_for_whatever_it_said_before() -> None:
     b.account.disablement = Disablement.begin(Disabled.QUOTA, 0.0)
     assert house.fleet.outlook(house.route, 0.0).soonest_s == 3600.0
     b.account.disablement = Disablement.begin(Disabled.AUTH, 0.0)
+    assert house.fleet.outlook(house.route, 0.0).soonest_s == 600.0
+    b.disable(Disablement.begin(Disabled.OPERATOR, 0.0))
     assert house.fleet.outlook(house.route, 0.0).soonest_s is None
 
 
@@ -541,6 +543,18 @@ def test_a_refused_credential_is_benched() -> None:
 
     assert dial_of(house.an_exchange().start(101.0)).target.id == "b/m"
     assert dial_of(house.an_exchange().start(701.0)).target.id == "a/m"
+
+
+def test_clients_do_not_come_back_soon_to_a_model_that_is_out_of_use() -> None:
+    house = House(a_route("a"))
+    house.fail(1, now=100.0, failure=REFUSED_KEY)
+
+    (refuse,) = house.an_exchange().start(101.0)
+
+    assert isinstance(refuse, Refuse)
+    assert refuse.kind is RefusalKind.UNAVAILABLE
+    assert 599.0 <= (refuse.retry_after_s or 0.0) <= 1.2 * 600.0
+    assert not refuse.is_retry_welcome
 
 
 def test_a_credential_that_has_worked_is_not_taken_for_dead_at_once() -> None:

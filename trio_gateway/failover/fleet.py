@@ -148,13 +148,17 @@ class Fleet:
         """What is to be expected of a route that could not serve a request."""
         throttled: list[float] = []
         others: list[float] = []
+        out: list[float] = []
         for target in route.targets:
             health = self.health(target, now)
             account = health.account
             is_penniless = account.is_out_of_quota(now)
             is_refused = account.is_disabled(now) and not is_penniless
             if health.is_disabled(now) or is_refused:
-                continue  # whatever it said when to come back
+                # Whatever it said when to come back.
+                if (left_s := health.out_of_use_s(now)) is not None:
+                    out.append(left_s)
+                continue
             rest_s = health.cooldown.left_s(now)
             if is_penniless:
                 rest_s = max(rest_s, account.left_s(now))
@@ -162,7 +166,7 @@ class Fleet:
                 throttled.append(rest_s)
             else:
                 others.append(max(0.0, health.breaker.open_until - now))
-        known = throttled + others
+        known = throttled + others or out
         return Outlook(
             is_throttled=bool(throttled) and not others,
             soonest_s=min(known) if known else None,

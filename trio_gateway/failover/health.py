@@ -178,6 +178,16 @@ class Health:
             account is not None and account.is_active(now)
         )
 
+    def out_of_use_s(self, now: float) -> float | None:
+        """The seconds until it may be used again; None where time does not decide."""
+        left_s = 0.0
+        for out in (self.disablement, self.account.disablement):
+            if out is not None and out.is_active(now):
+                if out.until is None:
+                    return None
+                left_s = max(left_s, out.until - now)
+        return left_s
+
     @property
     def is_switched_off(self) -> bool:
         """Whether an operator wants nobody to wait there any more."""

@@ -59,11 +59,14 @@ def after_attempts(
 def nothing_sent(
     case: Case, *, soonest_s: float | None = None, is_full: bool = False
 ) -> Refuse:
-    """The end of an exchange that reached no upstream: coming back is safe."""
+    """The end of an exchange that reached no upstream: coming back is safe.
+
+    It is in vain, too, where all targets are out of use for longer.
+    """
     return Refuse(
         RefusalKind.UNAVAILABLE,
         retry_after_s=_spread(case, soonest_s or _ENDING_RETRY_S),
-        is_retry_welcome=True,
+        is_retry_welcome=(soonest_s or 0.0) <= _WELCOME_WITHIN_S,
         is_full=is_full,
     )
 
