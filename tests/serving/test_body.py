@@ -4,6 +4,7 @@ import pytest
 
 from trio_gateway.serving.fast.body import (
     LINE_BYTES_MAX,
+    LINES_AT_ONCE_MAX,
     TRAILERS_MAX,
     Body,
     ChunkedBody,
@@ -100,6 +101,21 @@ def test_a_chunked_body_holds_no_more_than_a_line() -> None:
         body.take(b"x")
     with pytest.raises(RefusedError):
         body.take(b"x")
+
+
+def test_of_very_many_chunks_only_so_many_are_taken_at_once() -> None:
+    body = ChunkedBody()
+    whole = b"1\r\nx\r\n" * 3500 + b"0\r\n\r\n" + b"GET"
+    part, rest = body.take(whole[:5000])
+    assert (len(part), rest, body.has_more) == (833, b"", False)
+    parts, more = [part], whole[5000:]
+    while not body.is_complete:
+        part, rest = body.take(more)
+        assert len(part) <= LINES_AT_ONCE_MAX
+        assert body.has_more != body.is_complete
+        parts.append(part)
+        more = b""
+    assert (b"".join(parts), rest) == (b"x" * 3500, b"GET")
 
 
 @pytest.mark.parametrize("cut", range(9))

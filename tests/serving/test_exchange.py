@@ -72,3 +72,34 @@ async def test_a_body_that_could_not_be_skipped_is_not_waited_for_any_more(
         await trio.sleep(2 * limits.body_s)
         nursery.cancel_scope.cancel()
     assert wire.interrupted == interrupted, "the socket may be another's by then"
+
+
+async def test_others_have_their_turn_between_very_many_chunks() -> None:
+    pieces = [b"1\r\n \r\n" * 10_000, b"0\r\n\r\n"]
+    sweeper, limits, turns = Sweeper(), Limits(), 0
+    bodies = DeadlineQueue(sweeper, limits.body_s, Exchange.give_up)
+    head = parse_head(
+        request("/echo", "transfer-encoding: chunked", method="POST"), limits
+    )
+    client = Client(lambda _: FakeWire(*pieces))
+    exchange = Exchange(head, client, Shared(Toy(), limits, FailureLog(), {}), bodies)
+    is_over = False
+
+    async def another() -> None:
+        nonlocal turns
+        while not is_over:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(another)
+        size = 0
+        while True:
+            event = await exchange.receive()
+            assert event["type"] == "http.request"
+            size += len(event["body"])
+            if not event["more_body"]:
+                break
+        is_over = True
+    assert size == 10_000
+    assert turns >= 10

@@ -1,8 +1,10 @@
 """The body of a request: which of the bytes that came are part of it.
 
 A reader is fed whatever comes and gives back the body's part and the rest, which is the
-next request's. It does no I/O and holds no more than one line of chunking. Chunk
-extensions and trailers mean nothing to any app here: they are bounded and dropped.
+next request's. It does no I/O, and holds no more than one line of chunking, or what it
+has put off: one read may bring ten thousand chunks of a byte, and others shall have
+their turn between. Chunk extensions and trailers mean nothing to any app here: they are
+bounded and dropped.
 """
 
 import re
@@ -14,6 +16,8 @@ from trio_gateway.serving.refusals import RefusedError
 # A chunk's size with its extensions, which nobody uses, or one trailer.
 LINE_BYTES_MAX: Final = 1024
 TRAILERS_MAX: Final = 32
+# As many lines as take a few milliseconds.
+LINES_AT_ONCE_MAX: Final = 1000
 
 # Sixteen digits are more than any counter holds; what follows `;` is not looked at.
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -24,6 +28,8 @@ class CountedBody:
     """A body of known length; an absent one has the length 0."""
 
     __slots__ = ("left",)
+
+    has_more = False
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -46,13 +52,21 @@ class CountedBody:
 class ChunkedBody:
     """A body in chunks, of which only the last one tells the length."""
 
-    __slots__ = ("_chunk_left", "_held", "_is_in_trailers", "_trailers", "is_complete")
+    __slots__ = (
+        "_chunk_left",
+        "_held",
+        "_is_in_trailers",
+        "_trailers",
+        "has_more",
+        "is_complete",
+    )
 
     def __init__(self) -> None:
         self.is_complete = False
+        self.has_more = False  # put off: take it with `b""`
         # Of the chunk and the line break that ends it; 0 where a line is awaited.
         self._chunk_left = 0
-        self._held = b""  # an incomplete line
+        self._held = b""  # an incomplete line, or what was put off
         self._is_in_trailers = False
         self._trailers = 0
 
@@ -64,8 +78,9 @@ class ChunkedBody:
         """
         data = self._held + data
         self._held = b""
+        self.has_more = False
         parts: list[bytes] = []
-        at = 0
+        at = lines = 0
         while not self.is_complete:
             if self._chunk_left:
                 at = self._take_chunk(data, at, parts)
@@ -80,8 +95,13 @@ class ChunkedBody:
                     raise RefusedError(400)  # a line break that will never be whole
                 self._held = data[at:]
                 return b"".join(parts), b""
+            if lines == LINES_AT_ONCE_MAX:
+                self.has_more = True
+                self._held = data[at:]
+                return b"".join(parts), b""
             self._take_line(data[at:end])
             at = end + 2
+            lines += 1
         return b"".join(parts), data[at:]
 
     def _take_chunk(self, data: bytes, at: int, parts: list[bytes]) -> int:

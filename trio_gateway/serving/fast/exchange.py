@@ -179,8 +179,14 @@ class Exchange:
     async def _next_part(self) -> bytes | None:
         """Read some of the body; None if the client is gone."""
         client, body = self._client, self._body
+        if body.has_more:
+            await trio.lowlevel.checkpoint()
         part, client.held = body.take(client.held)
         while not part and not body.is_complete:
+            if body.has_more:
+                await trio.lowlevel.checkpoint()
+                part, client.held = body.take(b"")
+                continue
             if self not in self._bodies:
                 self._bodies.enter(self)
             if self._awaits_continue and not self.response.is_started:
