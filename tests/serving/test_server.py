@@ -157,3 +157,22 @@ def test_half_of_the_files_are_for_clients() -> None:
     assert connections_for(1024) == 412
     assert connections_for(100) == 1
     assert connections_for(10**9) == 20_000
+
+
+async def test_who_has_connected_is_served_though_nobody_listens_any_more(
+    kind: ServerKind,
+) -> None:
+    server = Server(Toy(), kind=kind)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    clients = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3)]
+
+    async with trio.open_nursery() as nursery:
+        await server.stop_listening(listener, nursery)
+        assert server.connections == 3
+        for client in clients:
+            assert (await ask(client)).endswith(b"hi")
+            await client.aclose()
+        with pytest.raises(OSError, match="all attempts to connect"):
+            await trio.open_tcp_stream("127.0.0.1", port)
+        nursery.cancel_scope.cancel()

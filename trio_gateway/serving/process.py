@@ -187,7 +187,7 @@ async def _live(
             connections.start_soon(_accept, places, connections, accepting)
             on_listening(tuple(_addresses(place.listeners) for place in places))
             await shutdown.draining.wait()
-            await _drain(places, drain, accepting)
+            await _drain(places, drain, accepting, connections)
             connections.cancel_scope.cancel()
         for place in places:
             await place.lifespan.end()
@@ -211,7 +211,10 @@ async def _accept(
 
 
 async def _drain(
-    places: Sequence[_Place], drain: Drain, accepting: trio.CancelScope
+    places: Sequence[_Place],
+    drain: Drain,
+    accepting: trio.CancelScope,
+    connections: trio.Nursery,
 ) -> None:
     logger.info("draining limit_s=%g", drain.limit_s)
     drain.on_start()
@@ -219,7 +222,9 @@ async def _drain(
         place.server.part()
     await trio.sleep(drain.notice_s)
     accepting.cancel()
-    await _close(places)
+    for place in places:
+        for listener in place.listeners:
+            await place.server.stop_listening(listener, connections)
     if drain.parting_s:
         await _are_empty(places, within_s=drain.parting_s)
     for place in places:

@@ -7,7 +7,8 @@ same code runs over memory in virtual time.
 
 import errno
 import os
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final, Literal, Protocol
 
@@ -126,6 +127,19 @@ class Server:
                 if self._turn is not None:
                     nursery.start_soon(self._take_turns, self._turn)
 
+    async def stop_listening(
+        self, listener: Listener, connections: trio.Nursery
+    ) -> None:
+        """Close a listener; who has connected by now is still served.
+
+        The kernel would reset those that nobody has accepted, with their requests.
+        """
+        if isinstance(listener, trio.SocketListener):
+            for stream in _waiting_at(listener):
+                self._admit(stream, connections)
+        await listener.aclose()
+        await trio.lowlevel.checkpoint()  # so that they count from here on
+
     # Draining.
 
     @property
@@ -217,6 +231,17 @@ class Server:
             finally:
                 await trio.aclose_forcefully(stream)
         spare.take()
+
+
+def _waiting_at(listener: trio.SocketListener) -> Iterator[trio.SocketStream]:
+    """Accept without waiting, until nobody is left."""
+    with (
+        suppress(OSError),
+        socket.socket(fileno=os.dup(listener.socket.fileno())) as at,
+    ):
+        while True:
+            client, _ = at.accept()
+            yield trio.SocketStream(trio.socket.from_stdlib_socket(client))
 
 
 async def _turn_away(stream: trio.abc.Stream) -> None:
