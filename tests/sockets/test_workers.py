@@ -16,6 +16,7 @@ import trio
 
 from tests.factories import KEY
 from tests.serving.doors import dial
+from tests.serving.http2.client import Client as Http2Client
 from tests.sockets.gateway import STUCK_S, chat_body, chat_request, eventually
 from tests.sockets.test_gateway_process import (
     BRIEF,
@@ -100,28 +101,49 @@ class Load:
                     self.statuses[answer.status_code] += 1
                 await trio.sleep(0.01)
 
+    async def one_over_http_2(self) -> None:
+        """Ask by one connection until it says GOAWAY, and then by the next."""
+        fields = tuple(HEADERS.items())
+        while not self.is_over:
+            client = await Http2Client(await dial(self.port)).begin()
+            while not (client.goaways or client.has_ended or self.is_over):
+                body = chat_body(stream=False)
+                path = "/v1/chat/completions"
+                number = await client.ask(path, *fields, method="POST", body=body)
+                answer = await client.answer(number)
+                if answer.is_whole:
+                    self.statuses[answer.status or 0] += 1
+                elif not any(number > last for _, last in client.goaways):
+                    self.failures.append(EOFError(f"{number} of {client.goaways}"))
+            await client.stream.aclose()
+
 
 @asynccontextmanager
-async def load_on(served: Served, clients: int = 4) -> AsyncIterator[Load]:
+async def load_on(
+    served: Served, clients: int = 4, *, is_http_2: bool = False
+) -> AsyncIterator[Load]:
     load = Load(served.port)
+    one = load.one_over_http_2 if is_http_2 else load.one
     with trio.fail_after(4 * STUCK_S):
         async with trio.open_nursery() as nursery:
             for _ in range(clients):
-                nursery.start_soon(load.one)
+                nursery.start_soon(one)
             yield load
             load.is_over = True
 
 
-@pytest.mark.parametrize("server", ["fast", "hypercorn"])
+@pytest.mark.parametrize("how", ["fast", "hypercorn", "hypercorn, HTTP/2"])
 async def test_a_rolling_restart_loses_no_request_and_cuts_no_stream(
-    server: str, nursery: trio.Nursery, tmp_path: Path
+    how: str, nursery: trio.Nursery, tmp_path: Path
 ) -> None:
+    server, _, version = how.partition(", ")
     served = await serve_with_workers(
         nursery, tmp_path, "--server", server, pace=Pace(tokens=10, gap_s=0.02)
     )
     old = pids(served)
     silent = [await dial(served.port) for _ in range(2)]  # ask only later
-    async with load_on(served) as load, operators(served) as client:
+    loaded = load_on(served, is_http_2=bool(version))
+    async with loaded as load, operators(served) as client:
         streams = [await a_stream(served.port) for _ in range(4)]
         assert await eventually(lambda: load.statuses[200] > 20)
         before = await metric(client, "trio_gateway_exchanges_total")
