@@ -50,7 +50,7 @@ class Naming:
 
     __slots__ = ("_pattern",)
 
-    def __init__(self, name: str, labels: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, labels: Sequence[str]) -> None:
         order = sorted(range(len(labels)), key=labels.__getitem__)
         inside = ",".join(f'{labels[at]}="{{{at}}}"' for at in order)
         self._pattern = f"{name}{{{{{inside}}}}}" if labels else name
@@ -83,7 +83,7 @@ def show(
     name: str,
     words: str,
     rows: Iterable[tuple[Labels, float]],
-    labels: Sequence[str] = (),
+    labels: Sequence[str],
 ) -> None:
     """Add a metric of what is read this moment, rather than counted and kept."""
     naming = Naming(name, labels)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from trio_gateway.failover.view import targets_of
 from trio_gateway.policy.route import Policy
 
 UNKNOWN_MODEL: Final = "unknown"
@@ -22,15 +23,10 @@ class Names:
     @classmethod
     def of(cls, policy: Policy) -> "Names":
         """Those of a policy, and those that hold under any."""
-        targets = (
-            target.id
-            for route in policy.routes.values()
-            for target in (*route.targets, *route.context_chain)
-        )
         owners = ((key.org or "", key.project or "") for key in policy.access_keys)
         return cls(
             models=frozenset({UNKNOWN_MODEL, *policy.routes}),
-            targets=frozenset(targets),
+            targets=frozenset(targets_of(policy.routes.values())),
             owners=frozenset({_NOBODY, *owners}),
         )
 
