@@ -16,6 +16,10 @@ def an_event(word: str = '"hi"', *, more: str = "", name: str = "content") -> by
     return ('{"id":"1","choices":[' + choice % (name, word) + "]" + more + "}").encode()
 
 
+def a_block(event: bytes) -> bytes:
+    return b"data: " + event + b"\n\n"
+
+
 def mould_of(event: bytes, name: str = "content") -> Mould:
     mould = Mould.of(event, name)
     assert mould is not None
@@ -31,6 +35,24 @@ def test_an_event_with_another_word_fits(word: str, *, is_ascii: bool) -> None:
     if not is_ascii and "\ud83d" in word:
         text = '"😀"'
     assert mould_of(an_event()).fits(an_event(text))
+    assert mould_of(an_event()).fits_block(a_block(an_event(text)))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        an_event(),
+        b"data: " + an_event(),
+        b"data: " + an_event() + b"\n",
+        b"data: " + an_event() + b"\r\n\r\n",
+        b"data:" + an_event() + b"\n\n",
+        b": data: " + an_event() + b"\n\n",
+        b"data: " + an_event() + b"\n\n\n",
+        b"data: " + an_event() + b"\n\ndata: " + an_event() + b"\n\n",
+    ],
+)
+def test_only_one_event_in_one_line_is_such_a_block(block: bytes) -> None:
+    assert not mould_of(an_event()).fits_block(block)
 
 
 def test_spaces_after_colons_do_no_harm() -> None:
@@ -74,6 +96,7 @@ def test_padding_may_differ(padding: str) -> None:
 )
 def test_an_event_that_differs_in_anything_else_does_not_fit(event: bytes) -> None:
     assert not mould_of(an_event()).fits(event)
+    assert not mould_of(an_event()).fits_block(a_block(event))
 
 
 @pytest.mark.parametrize(

@@ -224,16 +224,20 @@ class Exchange:
     async def _send_whole(self, body: bytes, client: Client, clocks: Clocks) -> None:
         """Send an answer that is here in full; a client that takes none is left."""
         abandon = partial(self._abandon, client)
-        by = clocks.all_taken_by(trio.current_time())
-        cut = pieces(body)
-        for piece in cut:
-            send = client.finish if piece is cut[-1] else client.send
-            taken_by = clocks.taken_by(trio.current_time(), by)
-            alarm = self._relay.alarms.set(taken_by, abandon)
+        since = now = trio.current_time()
+        *before, last = pieces(body)
+        for piece in before:
+            alarm = self._relay.alarms.set(clocks.taken_by(now, since), abandon)
             try:
-                await send(piece)
+                await client.send(piece)
             finally:
                 alarm.off()
+            now = trio.current_time()
+        alarm = self._relay.alarms.set(clocks.taken_by(now, since), abandon)
+        try:
+            await client.finish(last)
+        finally:
+            alarm.off()
 
     def _abandon(self, client: Client) -> None:
         self._has_stalled = True

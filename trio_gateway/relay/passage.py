@@ -46,6 +46,9 @@ class Passage:
         """Take bytes as they came; return those that may pass now."""
         if self.is_over or self.broken:
             return b""
+        if self._parser.is_between and self._reader.is_another_word(data):
+            self.tokens += 1
+            return data
         try:
             events = self._parser.feed(data)
         except EventTooLong:

@@ -9,6 +9,7 @@ begins only notes until when: it need not be shorter than the one before, and wh
 is, the alarm is set again.
 """
 
+from math import inf
 from types import TracebackType
 from typing import Final, Self
 
@@ -37,6 +38,7 @@ class Patience:
         "_alarms",
         "_by",
         "_curfew",
+        "_rings_at",
         "_scope",
         "_shortest_s",
         "is_for_client",
@@ -49,6 +51,7 @@ class Patience:
         self._shortest_s = max(shortest_s, _LOOK_S)
         self._scope = trio.CancelScope()
         self._alarm: Alarm | None = None
+        self._rings_at = inf  # that alarm
         self._by = 0.0
         self.is_for_client = False  # whom the last wait was for
         self.is_over = False
@@ -56,27 +59,31 @@ class Patience:
     def for_upstream(self, by: float) -> None:
         """Begin to wait for an upstream; this ends with the curfew, too."""
         self.is_for_client = False
-        self._wait_until(min(by, self._curfew.by))
+        if by > self._curfew.by:
+            by = self._curfew.by
+        self._by = by
+        if by < self._rings_at:
+            self._set_alarm(by)
 
     def for_client(self, by: float) -> None:
         """Begin to wait for the client, who shall have its last words in a drain."""
         self.is_for_client = True
-        self._wait_until(by)
+        self._by = by
+        if by < self._rings_at:
+            self._set_alarm(by)
 
     def heed(self, curfew_by: float) -> None:
         """Note that the curfew will come."""
-        if not self.is_for_client:
-            self._wait_until(min(self._by, curfew_by))
-
-    def _wait_until(self, by: float) -> None:
-        self._by = by
-        if self._alarm is None or by < self._alarm.at:
-            self._set_alarm(by)
+        if not self.is_for_client and curfew_by < self._by:
+            self._by = curfew_by
+            if curfew_by < self._rings_at:
+                self._set_alarm(curfew_by)
 
     def _set_alarm(self, at: float) -> None:
         if self._alarm is not None:
             self._alarm.off()
         self._alarm = self._alarms.set(at, self._look)
+        self._rings_at = at
 
     def _look(self) -> None:
         now = trio.current_time()

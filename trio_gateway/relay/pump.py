@@ -8,7 +8,6 @@ and the caller closes without a last chunk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Final
 
 import trio
@@ -58,21 +57,24 @@ class Clocks:
             silence_s: how long it has said nothing of content before.
         """
         left_s = _HEARTBEATS_EXTEND * self.idle_s - silence_s
-        return min(asked_at + min(self.idle_s, left_s), self.total_by)
+        if left_s > self.idle_s:
+            left_s = self.idle_s
+        by = asked_at + left_s
+        return min(by, self.total_by)
 
-    def taken_by(self, now: float, all_by: float = inf) -> float:
+    def taken_by(self, now: float, since: float) -> float:
         """When a client must have taken what it is sent; the total holds here too.
 
         Args:
             now: when it is sent.
-            all_by: when the last piece, where this is one of several.
+            since: when it was sent the first piece of the same.
         """
-        last_s = _LAST_WORDS_S if now >= self.total_by else self.total_by - now
-        return min(now + min(self.client_stall_s, last_s), all_by)
-
-    def all_taken_by(self, now: float) -> float:
-        """When it must have taken all of what is sent in pieces from now on."""
-        return max(self.total_by, now + _LAST_WORDS_S)
+        by = now + self.client_stall_s
+        if by <= self.total_by:
+            return by
+        if now < self.total_by:
+            return self.total_by
+        return min(by, max(self.total_by, since + _LAST_WORDS_S))
 
 
 def pieces(data: bytes) -> Sequence[bytes]:
@@ -111,16 +113,17 @@ async def _pass_on(
     passage = answer.passage
     data = answer.take_held()
     silence_s = 0.0  # waited for content, the client's own slowness left out
-    now = trio.current_time()
+    time_is = trio.lowlevel.current_clock().current_time  # looked at twice a chunk
+    now = time_is()
     while not passage.is_over:
         if data:
-            by = clocks.all_taken_by(now)
+            since = now
             for piece in pieces(data):
-                patience.for_client(clocks.taken_by(now, by))
+                patience.for_client(clocks.taken_by(now, since))
                 await client.send(piece)
                 if patience.is_over:  # in the same instant
                     return b""
-                now = trio.current_time()
+                now = time_is()
             data = piece = b""  # not kept while nothing comes
         if passage.broken:
             return passage.broken
@@ -135,7 +138,7 @@ async def _pass_on(
             return received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
         tokens = passage.tokens
         data, received = passage.feed(received), b""
-        now = trio.current_time()
+        now = time_is()
         silence_s += now - asked_at
         if passage.tokens != tokens:
             silence_s = 0.0
@@ -158,14 +161,14 @@ async def _send(client: Client, data: bytes, by: float) -> Failure | None:
 
 async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None:
     now = trio.current_time()
-    by = clocks.all_taken_by(now)
+    since = now
     *before, last = pieces(data)
     for piece in before:
-        stalled = await _send(client, piece, clocks.taken_by(now, by))
+        stalled = await _send(client, piece, clocks.taken_by(now, since))
         if stalled is not None:
             return stalled
         now = trio.current_time()
-    with trio.move_on_at(clocks.taken_by(now, by)) as stall:
+    with trio.move_on_at(clocks.taken_by(now, since)) as stall:
         await client.finish(last)
     return _stalled(stall)
 
@@ -173,8 +176,8 @@ async def _finish(client: Client, data: bytes, clocks: Clocks) -> Failure | None
 async def _break(client: Client, failure: Failure, clocks: Clocks) -> Failure:
     broken = replace(failure, kind=FailureClass.INTERRUPTED)
     event = error_event(message=f"The answer was interrupted: {broken.cause}.")
-    by = clocks.taken_by(trio.current_time())
-    return await _send(client, event, by) or broken
+    now = trio.current_time()
+    return await _send(client, event, clocks.taken_by(now, now)) or broken
 
 
 def _stalled(scope: trio.CancelScope) -> Failure | None:

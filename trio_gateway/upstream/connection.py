@@ -103,8 +103,8 @@ class Connection:
         """
         reader = self._reader
         while True:
-            if data := reader.take():
-                return data
+            if reader.pieces:
+                return reader.take()
             if reader.is_whole:
                 return b""
             if reader.failure is not None:

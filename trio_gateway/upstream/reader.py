@@ -45,7 +45,8 @@ _BAD_BODY: Final = Failure(FailureClass.INTERRUPTED, "body is not valid HTTP")
 class AnswerReader:
     """The answers of one connection: `begin`, then `feed` until it is whole or failed.
 
-    `status` and `headers` are set once it `has_head`; names are in lower case.
+    `status` and `headers` are set once it `has_head`; names are in lower case. `pieces`
+    are what has come of the body and was not taken.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class AnswerReader:
         self.is_whole = False
         self.failure: Failure | None = None
         self._version = ""
-        self._pieces: list[bytes] = []
+        self.pieces: list[bytes] = []
         self._head_bytes = 0
         self._framing_bytes = 0
 
@@ -80,10 +81,12 @@ class AnswerReader:
             raise  # a bug of ours
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail_to_parse()
-        if had_head:
-            self._bound_framing(len(data))
-        else:
+        if not had_head:
             self._judge_head(len(data))
+        elif self.pieces or self.is_whole:
+            self._framing_bytes = 0
+        else:
+            self._bound_framing(len(data))
 
     def feed_end(self) -> None:
         """Take note that no more will come."""
@@ -99,10 +102,10 @@ class AnswerReader:
 
     def take(self) -> bytes:
         """Take what has come of the body, joined; `b""` if nothing has."""
-        pieces = self._pieces
+        pieces = self.pieces
         if not pieces:
             return b""
-        self._pieces = []
+        self.pieces = []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _fail_to_parse(self) -> None:
@@ -140,9 +143,6 @@ class AnswerReader:
 
     def _bound_framing(self, size: int) -> None:
         """Fail a body that goes on without a byte of content."""
-        if self._pieces or self.is_whole:
-            self._framing_bytes = 0
-            return
         self._framing_bytes += size
         if self._framing_bytes > FRAMING_BYTES_MAX:
             self.failure = self.failure or _BAD_BODY
@@ -172,7 +172,7 @@ class AnswerReader:
     def on_body(self, data: bytes) -> None:
         """Note a piece of the body."""
         if not self.is_whole:
-            self._pieces.append(data)
+            self.pieces.append(data)
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""

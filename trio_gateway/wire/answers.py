@@ -144,6 +144,13 @@ class AnswerReader:
             and (len(self._choices) >= self._asked or self._is_done)
         )
 
+    def is_another_word(self, block: bytes) -> bool:
+        """Whether some of a stream is one whole event that means `TOKEN`, as the last.
+
+        Where it is, nothing else need be read of it; where not, it is nothing certain.
+        """
+        return self._mould is not None and self._mould.fits_block(block)
+
     def read(self, data: bytes, name: bytes = b"") -> Meaning:
         """Take the next event's data and its type, as `sse.Event` has them."""
         if not name and self._mould is not None and self._mould.fits(data):

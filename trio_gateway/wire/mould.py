@@ -34,12 +34,14 @@ class Mould:
         after: the event from there on.
     """
 
-    __slots__ = ("_after", "_before", "_between")
+    __slots__ = ("_after", "_before", "_between", "_block_after", "_block_before")
 
     def __init__(self, before: bytes, between: bytes | None, after: bytes) -> None:
         self._before = before
         self._between = between
         self._after = after
+        self._block_before = b"data: " + before
+        self._block_after = after + b"\n\n"
 
     @classmethod
     def of(cls, event: bytes, name: str) -> "Mould | None":
@@ -64,24 +66,32 @@ class Mould:
 
     def fits(self, event: bytes) -> bool:
         """Whether an event is this one with another word, which is not empty."""
-        before, between, after = self._before, self._between, self._after
-        if not (event.startswith(before) and event.endswith(after)):
+        return self._surrounds(event, self._before, self._after)
+
+    def fits_block(self, block: bytes) -> bool:
+        """Whether some of a stream is such an event, as most upstreams write it.
+
+        That is one line of data and a blank one, with nothing before or after it.
+        """
+        return self._surrounds(block, self._block_before, self._block_after)
+
+    def _surrounds(self, text: bytes, before: bytes, after: bytes) -> bool:
+        if not (text.startswith(before) and text.endswith(after)):
             return False
-        start, end = len(before), len(event) - len(after)
+        start, end = len(before), len(text) - len(after)
+        between = self._between
         if between is not None:
-            end, padded = event.find(between, start, end), end
-            if end < 0 or not _is_text(event[end + len(between) : padded]):
+            end, padded = text.find(between, start, end), end
+            if end < 0 or not _TEXT.fullmatch(text, end + len(between), padded):
                 return False
-        return start < end and _is_text(event[start:end])
+        if start >= end or not _TEXT.fullmatch(text, start, end):
+            return False
+        return text.isascii() or _is_utf8(text)
 
 
-def _is_text(inside: bytes) -> bool:
-    if not _TEXT.fullmatch(inside):
-        return False
-    if inside.isascii():
-        return True
+def _is_utf8(text: bytes) -> bool:
     try:
-        inside.decode()
+        text.decode()
     except UnicodeDecodeError:
         return False
     return True

@@ -53,7 +53,14 @@ class EventParser:
         event_bytes_max: how long one event may be, in bytes.
     """
 
-    __slots__ = ("_event_bytes_max", "_has_cr", "_held", "_is_at_start", "_is_broken")
+    __slots__ = (
+        "_event_bytes_max",
+        "_has_cr",
+        "_held",
+        "_is_at_start",
+        "_is_broken",
+        "is_between",
+    )
 
     def __init__(self, *, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
         self._event_bytes_max = event_bytes_max
@@ -61,6 +68,7 @@ class EventParser:
         self._has_cr = False  # whether there is a CR in what is held
         self._is_at_start = True  # a BOM may only stand at the start of the stream
         self._is_broken = False
+        self.is_between = True  # two events, with nothing held of the second
 
     @property
     def held(self) -> int:
@@ -97,6 +105,7 @@ class EventParser:
         if len(buffer) - start > self._event_bytes_max:
             return self._break(events)
         self._hold(buffer, start, has_cr=has_cr)
+        self.is_between = not self._held
         return events
 
     def _read_at_once(self, data: bytes) -> list[Event] | None:

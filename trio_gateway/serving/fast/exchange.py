@@ -241,8 +241,8 @@ class Exchange:
 
     async def send(self, message: ASGISendEvent) -> None:
         """ASGI's `send`; does nothing when the client has left or all is said."""
-        response = self.response
-        if self._is_over or response.is_finished:
+        response, client = self.response, self._client
+        if response.is_finished or self._is_over:
             await trio.lowlevel.checkpoint()
             return
         if message["type"] == "http.response.start":
@@ -258,10 +258,10 @@ class Exchange:
         has_more = message.get("more_body", False)
         data = response.part(message.get("body", b""), has_more=has_more, date=date)
         if data:
-            await self._client.write(data)
-        if not data or self._client.is_broken:
+            await client.write(data)
+        if not data or client.is_broken:
             # An app that a departure cancels must not go on as if it had said this.
             await trio.lowlevel.checkpoint()
         if not has_more:
-            self._is_sent = not self._client.is_broken
+            self._is_sent = not client.is_broken
             self._note_end()

@@ -7,7 +7,6 @@ may return without having let others run, so every few sends do that on purpose.
 
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 import trio
@@ -84,10 +83,11 @@ class SocketWire:
     async def receive(self) -> bytes:
         """Wait for bytes; see `Wire`."""
         while True:
-            if not self._is_interrupted:
-                # Where this is interrupted, what has come meanwhile is not lost.
-                with suppress(trio.ClosedResourceError):
+            try:
+                if not self._is_interrupted:
                     await trio.lowlevel.wait_readable(self._fd)
+            except trio.ClosedResourceError:
+                pass  # interrupted: what has come meanwhile is not lost
             try:
                 data = self._sock.recv(RECEIVE_BYTES)
             except BlockingIOError:
