@@ -104,6 +104,19 @@ def test_of_a_halt_within_such_a_call_the_call_counts(
     assert clock.current_time() - before == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("turn_s", [0.0003, 0.005, 0.5])
+def test_work_before_a_halt_is_not_taken_for_work_during_it(
+    seconds: Seconds, work: Seconds, clock: AwakeClock, turn_s: float
+) -> None:
+    for _ in range(1000):
+        seconds.now += turn_s
+        work.now += turn_s
+        clock.before_io_wait(0.0)
+    seconds.now += 60.0
+    clock.current_time()
+    assert clock.halted_s == pytest.approx(60.0, abs=0.03)
+
+
 def test_who_is_told_of_halts_hears_of_each(
     seconds: Seconds, clock: AwakeClock
 ) -> None:

@@ -24,6 +24,10 @@ import trio
 # Shorter ones are the lateness of a busy loop, which sheds load and has to be seen.
 HALT_S: Final = 1.0
 
+# To ask what CPU one has had is a system call, and a busy loop waits often. What it
+# did since it asked counts as work done during a halt: it is too little to matter.
+_WORK_KNOWN_S: Final = 0.02
+
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
@@ -50,6 +54,7 @@ class AwakeClock(trio.abc.Clock, trio.abc.Instrument):
         self._worked = worked
         self._expected_by = counter()  # the next look, at the latest
         self._had_worked_s = worked()  # before the last wait, or halt
+        self._knows_work_since = self._expected_by
         self.halted_s = 0.0
         """How long it stood still, all in all."""
         self.on_halt: Callable[[], None] = _nobody_minds
@@ -73,8 +78,11 @@ class AwakeClock(trio.abc.Clock, trio.abc.Instrument):
 
     def before_io_wait(self, timeout: float) -> None:
         """Expect nobody to look before this wait is over."""
-        self._expected_by = self._counter() + timeout
-        self._had_worked_s = self._worked()
+        now = self._counter()
+        self._expected_by = now + timeout
+        if now - self._knows_work_since > _WORK_KNOWN_S:
+            self._knows_work_since = now
+            self._had_worked_s = self._worked()
 
     def _look_into(self, gap_s: float) -> None:
         worked_s = self._worked()
