@@ -22,6 +22,7 @@ _HEAD_RESET: Final = Failure(_RESET, "reset inside the head")
 _HEAD_CLOSED: Final = Failure(_RESET, "closed by us")
 _BODY_RESET: Final = Failure(_CUT, "reset inside the body")
 _BODY_CLOSED: Final = Failure(_CUT, "closed by us")
+ABANDONED: Final = Failure(_CUT, "read was abandoned")
 
 
 class Connection:
@@ -92,8 +93,9 @@ class Connection:
         return data == b"" or is_error or reader.failure is not None
 
     def take_rest(self) -> bytes | None:
-        """Take what is left of a body, if all of it is here."""
-        return self._reader.take() if self._reader.is_whole else None
+        """Take what is left of a body, if there is something, and all of it is here."""
+        reader = self._reader
+        return reader.take() if reader.is_whole and reader.pieces else None
 
     async def receive(self) -> bytes | Failure:
         """Wait for more of the body; `b""` is its clean end. It stays, as failures do.
@@ -115,11 +117,22 @@ class Connection:
                 reader.failure = _BODY_RESET
             except trio.ClosedResourceError:
                 reader.failure = _BODY_CLOSED
+            except BaseException:
+                reader.failure = ABANDONED  # a link may have lost what it had read
+                raise
             else:
                 if data:
                     reader.feed(data)
                 else:
                     reader.feed_end()
+
+    @property
+    def end(self) -> bytes | Failure:
+        """What `receive` would say from now on, if no more came."""
+        reader = self._reader
+        if reader.is_whole and not reader.pieces:
+            return b""
+        return reader.failure or ABANDONED
 
     def is_ready_again(self) -> bool:
         """Say whether this answer is over and another request may follow; prepare that.

@@ -35,7 +35,7 @@ from trio_gateway.policy.route import Account, Authorities
 from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.letterhead import Letterhead
 from trio_gateway.relay.port import Call, Connect, UpstreamStream
-from trio_gateway.upstream.connection import Connection
+from trio_gateway.upstream.connection import ABANDONED, Connection
 from trio_gateway.upstream.dial import Dial, over_sockets, over_streams
 from trio_gateway.upstream.dns import Resolver
 from trio_gateway.upstream.failures import NOT_CONNECTED, not_connected
@@ -66,7 +66,6 @@ STARTS_MAX: Final = 256
 CONNECT_TIMEOUT: Final = Failure(FailureClass.CONNECT, "connect timeout")
 _CLOSED: Final = Failure(FailureClass.CONNECT, "closed by us")
 _INVALID: Final = Failure(FailureClass.BAD_ANSWER, "request is not valid HTTP")
-_ABANDONED: Final = Failure(FailureClass.INTERRUPTED, "read was abandoned")
 
 
 class PooledUpstream:
@@ -327,36 +326,22 @@ class PooledStream:
         self._connection: Connection | None = connection
         self._pool = pool
         self._leash = leash
-        self._end: bytes | Failure | None = None
+        self._end: bytes | Failure = ABANDONED  # once this is closed
 
     async def receive(self) -> bytes | Failure:
         """Wait for more of the body, as it came; see the port."""
-        if self._end is not None:
+        if self._connection is None:
             return self._end
-        assert self._connection is not None
-        try:
-            data = await self._connection.receive()
-        except BaseException:
-            self._end = _ABANDONED
-            raise
-        if not data or isinstance(data, Failure):
-            self._end = data
-        return data
+        return await self._connection.receive()
 
     def take_rest(self) -> bytes | None:
         """Take what is left of a body that is here in full; see the port."""
-        if self._connection is None or self._end is not None:
-            return None
-        rest = self._connection.take_rest()
-        if rest is not None:
-            self._end = b""
-        return rest
+        return None if self._connection is None else self._connection.take_rest()
 
     async def aclose(self) -> None:
         """Free the connection, without waiting: kept after a whole body or closed."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._leash.free()
-            if self._end is None:
-                self._end = _ABANDONED
+            self._end = connection.end
             await self._pool.release(connection)

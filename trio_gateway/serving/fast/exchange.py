@@ -242,7 +242,7 @@ class Exchange:
     async def send(self, message: ASGISendEvent) -> None:
         """ASGI's `send`; does nothing when the client has left or all is said."""
         response, client = self.response, self._client
-        if response.is_finished or self._is_over:
+        if self._is_over or response.is_finished:
             await trio.lowlevel.checkpoint()
             return
         if message["type"] == "http.response.start":
