@@ -41,6 +41,9 @@ def test_nothing_said_is_no_hint() -> None:
         ("86400", 86400.0),
         ("604800", 604800.0),
         ("2678400", HINT_S_MAX),
+        ("20s", 20.0),
+        ("1m30s", 90.0),
+        ("5 s", 5.0),
         ("Sun, 09 Sep 2001 01:47:10 GMT", 30.0),
         ("Sunday, 09-Sep-01 01:47:10 GMT", 30.0),
         ("Sun Sep  9 01:47:10 2001", 30.0),
@@ -50,7 +53,7 @@ def test_nothing_said_is_no_hint() -> None:
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
+def test_retry_after_is_seconds_a_duration_or_a_date(value: str, seconds: float) -> None:
     assert of(retry_after=value) == pytest.approx(seconds)
 
 
@@ -73,7 +76,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
         "1000000000",
         "9" * 60,
         "9" * 5000,
-        "5 s",
+        "5 s later",
         "5, 10",
         "5;",
         "1.2.3",

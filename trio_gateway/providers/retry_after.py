@@ -108,6 +108,8 @@ def _in_seconds_or_date(values: _Values, *, now: float) -> Iterator[float]:
     for value in values.get("retry-after", ()):
         if _NUMBER.fullmatch(value):
             yield float(value)
+        elif (seconds := _duration(value)) is not None:
+            yield seconds  # against the standard, but nobody can mean anything else
         elif (at := _moment_of_http(value)) is not None:
             yield max(0.0, at - now)
 
