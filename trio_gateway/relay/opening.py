@@ -138,11 +138,14 @@ def without_secrets(failure: Failure, account: Account) -> Failure:
     if said is None:
         return failure
     secrets = [value for _, value in account.headers if len(value) >= _SECRET_CHARS_MIN]
-    if account.api_key is not None:
+    if account.api_key is not None and account.api_key.reveal:
         secrets.append(account.api_key.reveal)
+    words = f"{said.message}\n{said.code}\n{said.type}\n{said.param}"
+    if not any(secret in words for secret in secrets):
+        return failure
 
     def clean(word: str) -> str:
-        for secret in filter(None, secrets):
+        for secret in secrets:
             word = word.replace(secret, "[removed]")
         return word
 
