@@ -53,7 +53,9 @@ def test_nothing_said_is_no_hint() -> None:
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
     ],
 )
-def test_retry_after_is_seconds_a_duration_or_a_date(value: str, seconds: float) -> None:
+def test_retry_after_is_seconds_or_a_duration_or_a_date(
+    value: str, seconds: float
+) -> None:
     assert of(retry_after=value) == pytest.approx(seconds)
 
 

@@ -27,25 +27,23 @@ _TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\x
 class CountedBody:
     """A body of known length; an absent one has the length 0."""
 
-    __slots__ = ("left",)
+    __slots__ = ("is_complete", "left")
 
     has_more = False
 
     def __init__(self, length: int) -> None:
         self.left = length
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all of it came."""
-        return self.left == 0
+        self.is_complete = length == 0
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Split what came into the body's part and the rest."""
-        if len(data) <= self.left:
-            self.left -= len(data)
+        size = len(data)
+        if size < self.left:
+            self.left -= size
             return data, b""
         part, rest = data[: self.left], data[self.left :]
         self.left = 0
+        self.is_complete = True
         return part, rest
 
 

@@ -16,11 +16,11 @@ class Client:
     """One client. `held` is what it sent and nobody has used yet."""
 
     __slots__ = (
-        "_on_end",
         "has_left",
         "held",
         "is_broken",
         "is_past_request",
+        "on_end",
         "scope",
         "wire",
     )
@@ -30,13 +30,9 @@ class Client:
         self.scope = trio.CancelScope()  # around all that is done for it
         self.held = b""
         self.has_left = False  # or has let us wait for too long
-        self.is_broken = False  # nothing may be sent any more
         self.is_past_request = False
-        self._on_end: Callable[[], None] | None = None
-
-    def tell(self, on_end: Callable[[], None] | None) -> None:
-        """Call back, or no longer, when `is_broken` becomes true."""
-        self._on_end = on_end
+        self.is_broken = False  # nothing may be sent any more
+        self.on_end: Callable[[], None] | None = None  # called when that becomes true
 
     def departed(self) -> None:
         """Note that the client is gone, and wake whoever waits for it."""
@@ -70,5 +66,5 @@ class Client:
 
     def _break(self) -> None:
         self.is_broken = True
-        if self._on_end is not None:
-            self._on_end()
+        if self.on_end is not None:
+            self.on_end()

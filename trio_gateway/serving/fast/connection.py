@@ -41,6 +41,7 @@ class Connection:
         self._parting = parting
         self._heads = heads
         self._bodies = bodies
+        self._waits_in: DeadlineQueue[Connection] | None = None
         self._has_answered = False
         self._is_late = False
         self._last_words = b""
@@ -52,11 +53,10 @@ class Connection:
         try:
             try:
                 with client.scope:
-                    self._idle.enter(self)  # shaking hands is as good as being idle
+                    self._wait_in(self._idle)  # shaking hands is as good as being idle
                     await client.wire.carry(self._converse)
             finally:  # or a limit would interrupt what is said last
-                self._idle.leave(self)
-                self._heads.leave(self)
+                self._wait_in(None)
             if not client.is_broken:
                 await client.wire.say_last(
                     self._last_words, must_linger=self._must_linger
@@ -69,7 +69,7 @@ class Connection:
     def close_if_idle(self) -> None:
         """Close it unless a request has begun: to drain, or to make room."""
         if self in self._idle:
-            self._idle.leave(self)
+            self._wait_in(None)
             self.end_idleness()
 
     def end_idleness(self) -> None:
@@ -80,6 +80,14 @@ class Connection:
         """Wait no longer for the rest of a request."""
         self._is_late = True
         self._client.wire.interrupt()
+
+    def _wait_in(self, queue: DeadlineQueue["Connection"] | None) -> None:
+        """Wait by the limit of a queue from now on, and of no other; None: by none."""
+        if self._waits_in is not None:
+            self._waits_in.leave(self)
+        self._waits_in = queue
+        if queue is not None:
+            queue.enter(self)
 
     async def _converse(self) -> None:
         has_body = True
@@ -123,8 +131,7 @@ class Connection:
             if not data:
                 return None
             held += data
-        self._idle.leave(self)
-        self._heads.leave(self)
+        self._wait_in(None)
         end += len(END_OF_HEAD)
         if end > self._shared.limits.head_bytes_max:
             raise RefusedError(431)
@@ -133,18 +140,15 @@ class Connection:
 
     def _await_more(self, *, has_begun: bool) -> None:
         if has_begun:
-            self._idle.leave(self)
-            if self not in self._heads:
-                self._heads.enter(self)
-            return
-        self._heads.leave(self)
-        if not self._shared.is_draining:
-            self._idle.enter(self)
+            if self._waits_in is not self._heads:
+                self._wait_in(self._heads)
+        elif not self._shared.is_draining:
+            self._wait_in(self._idle)
         elif self._has_answered:
-            self._idle.leave(self)
             self._idle = self._parting
-            self._idle.enter(self)
+            self._wait_in(self._idle)
         else:
+            self._wait_in(None)
             self.end_idleness()
 
     async def _goes_on(self, exchange: Exchange) -> bool:
@@ -162,11 +166,11 @@ class Connection:
             self._must_linger = bool(client.held) or not exchange.has_read_all
             return False
         if not exchange.has_read_all:
-            self._heads.enter(self)
+            self._wait_in(self._heads)
             if not await exchange.skip_body() or self._is_late:
                 self._must_linger = True
                 return False
-            self._heads.leave(self)
+            self._wait_in(None)
         if client.held:
             await trio.lowlevel.checkpoint()  # let others have their turn
         self._has_answered = True

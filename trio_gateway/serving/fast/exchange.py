@@ -58,9 +58,11 @@ class Exchange:
         "_client",
         "_head",
         "_is_delivered",
+        "_is_over",
         "_is_sent",
         "_over",
         "_shared",
+        "_waits",
         "refused",
         "response",
     )
@@ -76,26 +78,28 @@ class Exchange:
         self._client = client
         self._shared = shared
         self._body = body_of(head)
-        self._bodies = bodies  # where it waits for the rest of its request
+        self._bodies = bodies  # where it waits for the rest of its request, if it does
+        self._waits = False
         self._is_delivered = False  # the app has all of the body
         self._awaits_continue = head.awaits_continue
         self._over: trio.Event | None = None  # if the app waits for it
         self._cancels_on_departure = False
         self._is_sent = False  # all of the response
+        self._is_over = client.is_broken  # nothing more can be said
         self.response = Response(head)
         self.refused: int | None = None  # the status for a body that is none
 
     async def run(self) -> None:
         """Run the app; whatever is wrong with it is noted, and ends only this."""
         self._client.is_past_request = self._body.is_complete
-        self._client.tell(self._note_end)
+        self._client.on_end = self._note_end
         try:
             await self._shared.app(self._scope(), self.receive, self.send)
         except Exception as error:  # noqa: BLE001 # whatever it is, see above
             self._shared.failures.note("app_failed", error)
         finally:
-            self._client.tell(None)
-            self._bodies.leave(self)
+            self._client.on_end = None
+            self._wait_no_more()
 
     def _scope(self) -> HTTPScope:
         head, wire = self._head, self._client.wire
@@ -138,19 +142,21 @@ class Exchange:
 
     def give_up(self) -> None:
         """Wait no longer for the rest of the request."""
-        self.refused = 408
+        self._refuse(408)
         self._client.wire.interrupt()
+
+    def _refuse(self, status: int) -> None:
+        self.refused = status
+        self._is_over = True
 
     def _note_end(self) -> None:
         """Tell the app, as it asked to be told, that nothing more can be said."""
+        client = self._client
+        self._is_over = self._is_over or client.is_broken or self._is_sent
         if self._over is not None and self._is_over:
             self._over.set()
-        if self._cancels_on_departure and self._client.has_left and not self._is_sent:
-            self._client.scope.cancel()
-
-    @property
-    def _is_over(self) -> bool:
-        return self._client.is_broken or self._is_sent or self.refused is not None
+        if self._cancels_on_departure and client.has_left and not self._is_sent:
+            client.scope.cancel()
 
     # The request.
 
@@ -165,7 +171,7 @@ class Exchange:
             try:
                 part = await self._next_part()
             except RefusedError as error:
-                self.refused = error.status
+                self._refuse(error.status)
                 part = None
             if part is not None:
                 is_complete = self._is_delivered = self._body.is_complete
@@ -187,7 +193,8 @@ class Exchange:
                 await trio.lowlevel.checkpoint()
                 part, client.held = body.take(b"")
                 continue
-            if self not in self._bodies:
+            if not self._waits:
+                self._waits = True
                 self._bodies.enter(self)
             if self._awaits_continue and not self.response.is_started:
                 self._awaits_continue = False
@@ -200,9 +207,14 @@ class Exchange:
                 return None
             part, client.held = body.take(data)
         if body.is_complete:
-            self._bodies.leave(self)
+            self._wait_no_more()
             client.is_past_request = True
         return part
+
+    def _wait_no_more(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._bodies.leave(self)
 
     async def skip_body(self) -> bool:
         """Read what the app left of the body; False where that cannot be done."""
@@ -220,7 +232,7 @@ class Exchange:
         except RefusedError:
             return False  # it has had its answer
         finally:
-            self._bodies.leave(self)  # or it would be interrupted when others have it
+            self._wait_no_more()  # or it would be interrupted when others have it
         return True
 
     def _is_too_much_left(self) -> bool:

@@ -42,9 +42,9 @@ class DeadlineQueue(Generic[T]):
     def enter(self, who: T) -> None:
         """Begin to wait, or begin anew."""
         self._due_by.pop(who, None)
-        due_by = trio.current_time() + self._limit_s
-        self._due_by[who] = due_by
-        self._sweeper.wake_by(due_by)
+        self._due_by[who] = due_by = trio.current_time() + self._limit_s
+        if due_by < self._sweeper.wakes_at:
+            self._sweeper.wake_by(due_by)
 
     def leave(self, who: T) -> None:
         """Wait no longer, if ever."""
@@ -70,19 +70,18 @@ class Sweeper:
         self.queues: list[DeadlineQueue[Any]] = []
         self._life = trio.CancelScope()
         self._nap = trio.CancelScope()
-        self._wakes_at = float("-inf")  # it will look at all queues as it starts
+        self.wakes_at = float("-inf")  # it will look at all queues as it starts
 
     def wake_by(self, due_by: float) -> None:
-        """Make sure that it does not sleep any longer."""
-        if due_by < self._wakes_at:
-            self._wakes_at = self._nap.deadline = due_by
+        """Sleep no longer than this, which is before it `wakes_at`."""
+        self.wakes_at = self._nap.deadline = due_by
 
     async def run(self) -> None:
         """Sweep until `stop`."""
         with self._life:
             while True:
-                self._wakes_at = min(queue.earliest for queue in self.queues)
-                with trio.CancelScope(deadline=self._wakes_at) as self._nap:
+                self.wakes_at = min(queue.earliest for queue in self.queues)
+                with trio.CancelScope(deadline=self.wakes_at) as self._nap:
                     await trio.sleep_forever()
                 now = trio.current_time()
                 for queue in self.queues:
