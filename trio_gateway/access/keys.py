@@ -100,6 +100,7 @@ def _bearer_token(authorization: str | bytes | None) -> bytes | None:
             return None
     scheme, _, rest = authorization.partition(b" ")
     token = rest.strip(b" ")
-    if scheme.lower() != b"bearer" or not 0 < len(token) <= TOKEN_BYTES_MAX:
+    is_bearer = scheme == b"Bearer" or scheme.lower() == b"bearer"
+    if not is_bearer or not 0 < len(token) <= TOKEN_BYTES_MAX:
         return None
     return token

@@ -7,7 +7,7 @@ to do so cancels us itself; beside any other, a second task watches.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 from typing import Final, TypedDict, cast
@@ -33,6 +33,8 @@ from trio_gateway.wire.headers import Fields, to_client
 
 PATH: Final = "/v1/chat/completions"
 
+_JSON: Final = b"application/json"
+
 # The largest body over a slow mobile uplink takes minutes; no exchange may last longer
 # than that without having begun.
 _BODY_S: Final = 300.0
@@ -43,18 +45,18 @@ _ENDED: Final = "the gateway ended"
 _log = logging.getLogger(__name__)
 
 
-async def serve_chat(
+def serve_chat(
     gateway: Gateway,
     scope: HTTPScope,
     receive: ASGIReceiveCallable,
     send: ASGISendCallable,
-) -> None:
+) -> Awaitable[None]:
     """Serve one chat completion. Raises only `trio.Cancelled`, from outside.
 
     Returning without a last body message, after the first, means that the answer
     broke: the server must close uncleanly.
     """
-    await _Chat(gateway, scope, receive, send).serve()
+    return _Chat(gateway, scope, receive, send).serve()
 
 
 class _Chat:
@@ -93,14 +95,11 @@ class _Chat:
         else:
             self._gateway.come_in()
             try:
-                await self._serve(key)
+                exchange = await self._begin(key)
+                if exchange is not None:
+                    await self._exchange(exchange)
             finally:
                 self._gateway.go_out()
-
-    async def _serve(self, key: AccessKey) -> None:
-        exchange = await self._begin(key)
-        if exchange is not None:
-            await self._exchange(exchange)
 
     async def _begin(self, key: AccessKey) -> Exchange | None:
         """Read and judge the body; None where there will be no exchange.
@@ -134,7 +133,7 @@ class _Chat:
         """Say what is wrong before any of the body is read; None where nothing is."""
         fields = self._visit.fields
         content_type = fields.first(b"content-type") or b""
-        if content_type.partition(b";")[0].strip().lower() != b"application/json":
+        if content_type != _JSON and _without_parameters(content_type) != _JSON:
             return answers.unsupported_media_type()
         limit = self._policy.gateway.max_body_bytes
         length = fields.first(b"content-length") or b""
@@ -166,7 +165,7 @@ class _Chat:
 
     async def _read_parts(self) -> bytes | Answer | None:
         limit = self._policy.gateway.max_body_bytes
-        parts: list[bytes] = []
+        before: list[bytes] = []
         size = 0
         while True:
             message = await self._receive()
@@ -176,9 +175,9 @@ class _Chat:
             size += len(part)
             if size > limit:
                 return answers.payload_too_large(limit)
-            parts.append(part)
             if not message.get("more_body", False):
-                return b"".join(parts)
+                return b"".join((*before, part)) if before else part
+            before.append(part)
 
     def _record_no_body(self) -> None:
         """Record that the client left, or what the server has against its body."""
@@ -300,8 +299,12 @@ class _Chat:
         )
 
 
+def _without_parameters(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
+
+
 def _framing(winner: Winner, *, is_stream: bool) -> Headers:
-    fields = [(b"content-type", b"application/json")]
+    fields = [(b"content-type", _JSON)]
     if is_stream:
         fields = [
             (b"content-type", b"text/event-stream; charset=utf-8"),

@@ -59,11 +59,15 @@ class InferenceApp(QuartTrio):
         if (
             scope["type"] == "http"
             and scope["method"] == "POST"
-            and _path(scope["path"]).rstrip("/") == chat.PATH
+            and _is_for_chat(scope["path"])
         ):
             await chat.serve_chat(self._gateway, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+def _is_for_chat(target: str) -> bool:
+    return target == chat.PATH or _path(target).rstrip("/") == chat.PATH
 
 
 def _path(target: str) -> str:

@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import islice
 from json.encoder import encode_basestring_ascii
 from types import NoneType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from trio_gateway.wire.members import UnreadableError, scan
 from trio_gateway.wire.values import nothing_collected, values_of
@@ -64,6 +64,8 @@ class RequestError(Exception):
         self.details = details
 
 
+# A JSON object's members.
+_Values = Mapping[str, Any]
 # Where a value stands in the body: its first byte, and the one after its last.
 _Place = tuple[int, int]
 
@@ -93,13 +95,12 @@ class ChatRequest(NamedTuple):
         _refuse_too_much(raw)
         values, models = _read(raw)
         model = _check(values)
-        choices = _integer(values, "n")
-        limit = _integer(values, "max_completion_tokens")
+        choices, limit = values.get("n"), values.get("max_completion_tokens")
         return cls(
             model=model,
             is_stream=values.get("stream") is True,
             choices=1 if choices is None else choices,
-            max_tokens=_integer(values, "max_tokens") if limit is None else limit,
+            max_tokens=values.get("max_tokens") if limit is None else limit,
             size=len(raw),
             raw=raw,
             names=tuple(values),
@@ -145,7 +146,7 @@ class ChatRequest(NamedTuple):
         return [(name, place) for name, place, _ in members if name in changes]
 
 
-def _read(raw: bytes) -> tuple[Mapping[str, object], tuple[_Place, ...]]:
+def _read(raw: bytes) -> tuple[_Values, tuple[_Place, ...]]:
     """Return the members' values, and the places of each that is called `model`."""
     try:
         values = values_of(raw, are_nans_allowed=False)
@@ -211,7 +212,7 @@ def _end_of_members(raw: bytes) -> int:
     return len(raw.rstrip(_SPACE)[:-1].rstrip(_SPACE))
 
 
-def _check(values: Mapping[str, object]) -> str:
+def _check(values: _Values) -> str:
     """Return the model; raise `RequestError` for wrong types, or what is missing."""
     wrong = _wrong_types(values)
     named = tuple(islice(wrong, _ERRORS_NAMED_MAX))
@@ -229,7 +230,7 @@ def _check(values: Mapping[str, object]) -> str:
     raise RequestError(RequestErrorKind.BLANK, blank)
 
 
-def _wrong_types(values: Mapping[str, object]) -> Iterator[str]:
+def _wrong_types(values: _Values) -> Iterator[str]:
     """Say of each field of a wrong type what it should be; null stands for nothing."""
     if not isinstance(values.get("model"), (str, NoneType)):
         yield "model: Input should be a valid string"
@@ -250,12 +251,6 @@ def _wrong_types(values: Mapping[str, object]) -> Iterator[str]:
             yield f"{name}: Input should be a valid integer"
         elif name == "n" and value < 1:
             yield "n: Input should be greater than or equal to 1"
-
-
-def _integer(values: Mapping[str, object], name: str) -> int | None:
-    value = values.get(name)
-    assert value is None or isinstance(value, int)  # it was checked
-    return value
 
 
 def _unreadable(*errors: str, unnamed: int = 0) -> RequestError:
