@@ -2,8 +2,8 @@
 
 Nearly every attempt has an alarm that never rings: the instant from which it would
 count as slow. A cancel scope and a task that waits in it cost more than the rest of the
-engine's work. Here an alarm is an entry in a heap; switching it off leaves the entry
-until its time has come, or until most entries are like that.
+engine's work. Here an alarm is an entry in a heap. Switching it off leaves the entry
+there, until it is the next one or until there may be many like it.
 
 The task lives while there is an alarm to ring, and a second longer, as a system task of
 Trio's, since the exchanges that it wakes may be tasks of anybody.
@@ -25,18 +25,15 @@ _LOOK_S: Final = 1.0
 class Alarm:
     """One call to come; `off` takes it back."""
 
-    __slots__ = ("_alarms", "at", "ring")
+    __slots__ = ("at", "ring")
 
-    def __init__(self, alarms: "Alarms", at: float, ring: Callable[[], None]) -> None:
-        self._alarms = alarms
+    def __init__(self, at: float, ring: Callable[[], None]) -> None:
         self.at = at
         self.ring: Callable[[], None] | None = ring
 
     def off(self) -> None:
         """Do not ring, if it has not yet."""
-        if self.ring is not None:
-            self.ring = None
-            self._alarms.tidy()
+        self.ring = None
 
 
 class Alarms:
@@ -46,7 +43,7 @@ class Alarms:
         # The number keeps alarms of one instant in order, and makes tuples comparable.
         self._heap: list[tuple[float, int, Alarm]] = []
         self._number = 0
-        self._are_off = 0  # of those in the heap
+        self._entries_max = _FEW  # before those that are off are looked for
         self._nap: trio.CancelScope | None = None
 
     def __len__(self) -> int:
@@ -55,7 +52,9 @@ class Alarms:
 
     def set(self, at: float, ring: Callable[[], None]) -> Alarm:
         """Call back at an instant, from another task; `ring` must not raise or wait."""
-        alarm = Alarm(self, at, ring)
+        if len(self._heap) >= self._entries_max:
+            self._let_go()
+        alarm = Alarm(at, ring)
         self._number += 1
         heappush(self._heap, (at, self._number, alarm))
         if self._nap is None:
@@ -65,13 +64,11 @@ class Alarms:
             self._nap.deadline = at
         return alarm
 
-    def tidy(self) -> None:
-        """Note that one more is off; let go of all such where they are most."""
-        self._are_off += 1
-        if len(self._heap) > _FEW and self._are_off * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].ring is not None]
-            heapify(self._heap)
-            self._are_off = 0
+    def _let_go(self) -> None:
+        """Let go of all that are off; look again when there are twice as many."""
+        self._heap = [entry for entry in self._heap if entry[2].ring is not None]
+        heapify(self._heap)
+        self._entries_max = max(_FEW, 2 * len(self._heap))
 
     async def _run(self) -> None:
         try:
@@ -80,18 +77,18 @@ class Alarms:
                 with trio.CancelScope(deadline=looks_at) as self._nap:
                     await trio.sleep_forever()
                 self._ring_due()
-                if self._are_off == len(self._heap):
-                    self._heap.clear()
-                    self._are_off = 0
         finally:
             self._nap = None
 
     def _ring_due(self) -> None:
+        """Ring what is due; let go of what is off, up to the next that will ring."""
         now = trio.current_time()
-        while self._heap and self._heap[0][0] <= now:
-            _, _, alarm = heappop(self._heap)
-            ring, alarm.ring = alarm.ring, None
-            if ring is None:
-                self._are_off -= 1
-            else:
+        while self._heap:
+            at, _, alarm = self._heap[0]
+            ring = alarm.ring
+            if ring is not None and at > now:
+                return
+            heappop(self._heap)
+            if ring is not None:
+                alarm.ring = None
                 ring()
