@@ -20,6 +20,13 @@ ROOMS = (
     {"upstream", "chaos"},
     {"web", "serving", "bench", "cli"},
 )
+# Within a room that is large, what imports only from those before it.
+STAIRS = {
+    "chaos": (
+        *("vocabulary", "worlds", "clock", "network", "simulation", "provider"),
+        *("scenarios", "page", "upstream"),
+    )
+}
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 THIRD_PARTY = {
     "policy": {"pydantic", "pydantic_core", "yaml"},
@@ -66,7 +73,12 @@ def violations(file: PurePath, source: str) -> Iterator[str]:
     if not ast.get_docstring(tree):
         yield f"{file}:1: a module opens with a docstring"
     for node in ast.walk(tree):
-        for rule in (*_import_rules(room, node), *_word_rules(room, node)):
+        rules = (
+            *_import_rules(room, node),
+            *_stair_rules(file, node),
+            *_word_rules(room, node),
+        )
+        for rule in rules:
             yield f"{file}:{getattr(node, 'lineno', 1)}: {rule}"
 
 
@@ -93,6 +105,19 @@ def _import_rules(room: str, node: ast.AST) -> Iterator[str]:
             yield f"{name} is not for the pure floor"
         if name == "time.sleep":
             yield "nobody sleeps in a thread"
+
+
+def _stair_rules(file: PurePath, node: ast.AST) -> Iterator[str]:
+    room, step = file.parts[0], file.with_suffix("").parts[1:2]
+    stairs = STAIRS.get(room, ())
+    if not isinstance(node, ast.ImportFrom) or not node.module or not stairs:
+        return
+    home, _, inside = node.module.removeprefix("trio_gateway.").partition(".")
+    if home != room or step == ("__init__",):
+        return
+    own, other = step[0], inside.split(".")[0]
+    if {own, other} - set(stairs) or stairs.index(other) > stairs.index(own):
+        yield f"{own} may not import {node.module}"
 
 
 def _may_know(room: str, name: str) -> bool:
@@ -145,6 +170,12 @@ def _word_rules(room: str, node: ast.AST) -> Iterator[str]:
         ("telemetry/a.py", "from trio_gateway.relay.pump import x", "may not import"),
         ("web/a.py", "from trio_gateway.serving.server import x", "may not import"),
         ("upstream/a.py", "from trio_gateway.chaos import script", "may not import"),
+        (
+            "chaos/worlds/a.py",
+            "from trio_gateway.chaos.provider.door import Door",
+            "worlds may not import",
+        ),
+        ("chaos/b.py", "from trio_gateway.chaos.clock import x", "b may not import"),
         ("upstream/a.py", "import quart", "upstream may not import quart"),
         ("wire/a.py", "import pydantic", "wire may not import pydantic"),
         ("failover/a.py", "import trio_gateway.relay.record", "may not import"),

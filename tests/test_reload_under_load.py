@@ -25,9 +25,9 @@ from tests.relay.driver import GOOD_EVENTS, SICK, a_stream
 from tests.sockets.gateway import STUCK_S, chat_request
 from trio_gateway.access.keys import Keyring
 from trio_gateway.chaos.network import MemoryNetwork
-from trio_gateway.chaos.script import Behaviour
-from trio_gateway.chaos.seen import RequestEnding
-from trio_gateway.chaos.server import SimulatedProvider
+from trio_gateway.chaos.provider.seen import RequestEnding
+from trio_gateway.chaos.provider.server import SimulatedProvider
+from trio_gateway.chaos.vocabulary.script import Behaviour
 from trio_gateway.cli.reload import Reloader
 from trio_gateway.cli.watch import WatchedFiles
 from trio_gateway.failover.fleet import Fleet

@@ -22,9 +22,16 @@ from tests.relay.driver import GOOD_EVENTS, GOOD_JSON, SICK, a_stream
 from tests.sockets.gateway import chat_request
 from trio_gateway.access.keys import Keyring
 from trio_gateway.chaos.network import MemoryNetwork, MemoryStream
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
-from trio_gateway.chaos.seen import RequestEnding
-from trio_gateway.chaos.server import SimulatedProvider
+from trio_gateway.chaos.provider.seen import RequestEnding
+from trio_gateway.chaos.provider.server import SimulatedProvider
+from trio_gateway.chaos.vocabulary.script import (
+    Behaviour,
+    Ending,
+    Pause,
+    Refusal,
+    Script,
+    Send,
+)
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Jitter
 from trio_gateway.relay.record import ExchangeRecord, Outcome

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import httptools
 import trio
 
-from trio_gateway.chaos.script import Behaviour
 from trio_gateway.chaos.upstream import ScriptedStream, ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import Behaviour
 from trio_gateway.failover.failures import Failure
 from trio_gateway.policy.route import Account, ProviderKind
 from trio_gateway.relay.leash import Leash

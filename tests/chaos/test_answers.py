@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trio_gateway.chaos.answers import (
+from trio_gateway.chaos.vocabulary.answers import (
     CHOICES_MAX,
     TOKENS_MAX,
     Asked,
@@ -15,7 +15,7 @@ from trio_gateway.chaos.answers import (
     good_script,
     stream_events,
 )
-from trio_gateway.chaos.script import Pause, Send
+from trio_gateway.chaos.vocabulary.script import Pause, Send
 
 VOICE = Voice("a", seed=7, number=3, pace=Pace(tokens=5))
 

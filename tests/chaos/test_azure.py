@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
-from trio_gateway.chaos.answers import (
+from trio_gateway.chaos.provider.http1 import HttpRequest
+from trio_gateway.chaos.provider.server import House, SimulatedProvider
+from trio_gateway.chaos.vocabulary.answers import (
     Asked,
     Dialect,
     Pace,
@@ -11,12 +13,10 @@ from trio_gateway.chaos.answers import (
     good_script,
     stream_events,
 )
-from trio_gateway.chaos.distortion import distort
-from trio_gateway.chaos.error_forms import USUAL_AT_AZURE
-from trio_gateway.chaos.faults import parse_fault
-from trio_gateway.chaos.http1 import HttpRequest
-from trio_gateway.chaos.script import Pause, Script, Send
-from trio_gateway.chaos.server import House, SimulatedProvider
+from trio_gateway.chaos.vocabulary.distortion import distort
+from trio_gateway.chaos.vocabulary.error_forms import USUAL_AT_AZURE
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import Pause, Script, Send
 
 AZURE = Voice(pace=Pace(tokens=4), dialect=Dialect.AZURE)
 STREAM, PLAIN = Asked("m", is_stream=True), Asked("m")

@@ -5,7 +5,7 @@ from statistics import mean, median, pstdev
 
 import pytest
 
-from trio_gateway.chaos.climate import (
+from trio_gateway.chaos.vocabulary.climate import (
     WINDOWS_MAX,
     Bursts,
     Day,

@@ -7,15 +7,15 @@ import trio.testing
 
 from tests.chaos.client import Got, Reader, a_request
 from tests.chaos.test_server import PLAIN, serving
-from trio_gateway.chaos.answers import Pace
-from trio_gateway.chaos.connection import Connection
-from trio_gateway.chaos.control import Control
-from trio_gateway.chaos.faults import parse_fault
-from trio_gateway.chaos.http1 import HttpRequest
 from trio_gateway.chaos.network import MemoryNetwork
-from trio_gateway.chaos.script import Script
-from trio_gateway.chaos.server import SimulatedProvider
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.provider.connection import Connection
+from trio_gateway.chaos.provider.control import Control
+from trio_gateway.chaos.provider.http1 import HttpRequest
+from trio_gateway.chaos.provider.server import SimulatedProvider
+from trio_gateway.chaos.vocabulary.answers import Pace
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import Script
+from trio_gateway.chaos.worlds.weather import Weather
 
 Clock = trio.testing.MockClock
 FAULTS, REQUESTS = "/control/faults", "/control/requests"

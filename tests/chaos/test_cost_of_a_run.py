@@ -20,8 +20,8 @@ from trio_gateway.chaos.scenarios.wire import Door, Wire
 from trio_gateway.chaos.scenarios.wire_targets import CHUNKS_MAX
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import setting_of
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.tally import Result
+from trio_gateway.chaos.simulation.tally import Result
+from trio_gateway.chaos.worlds.spread import Spread
 from trio_gateway.cli.simulate_wire import play
 from trio_gateway.failover.fleet import Fleet
 

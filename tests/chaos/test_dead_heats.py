@@ -16,9 +16,9 @@ from trio.testing import MockClock
 
 from tests.factories import a_route
 from tests.relay.driver import DONE, ROLE, Run, a_body, a_stream, an_event
-from trio_gateway.chaos.history import WatchedEngine
-from trio_gateway.chaos.script import Behaviour, Ending, Refusal, Script
+from trio_gateway.chaos.simulation.history import WatchedEngine
 from trio_gateway.chaos.upstream import ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import Behaviour, Ending, Refusal, Script
 from trio_gateway.failover.commands import Command
 from trio_gateway.failover.events import Event
 from trio_gateway.failover.failures import Failure, FailureClass

@@ -4,11 +4,11 @@ import zlib
 
 import pytest
 
-from trio_gateway.chaos.answers import Asked, Pace, Voice, good_script
-from trio_gateway.chaos.distortion import distort
-from trio_gateway.chaos.error_forms import ERRORS
-from trio_gateway.chaos.faults import parse_fault
-from trio_gateway.chaos.script import Ending, Pause, Refusal, Script, Send
+from trio_gateway.chaos.vocabulary.answers import Asked, Pace, Voice, good_script
+from trio_gateway.chaos.vocabulary.distortion import distort
+from trio_gateway.chaos.vocabulary.error_forms import ERRORS
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import Ending, Pause, Refusal, Script, Send
 
 VOICE = Voice(pace=Pace(tokens=4, head_s=1.0, first_token_s=2.0, gap_s=0.5))
 STREAM, PLAIN = Asked("m", is_stream=True), Asked("m")

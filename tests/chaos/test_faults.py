@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from trio_gateway.chaos.climate import Bursts, Flaps, Incident, Outages, When
-from trio_gateway.chaos.effect_words import BYTES_MAX
-from trio_gateway.chaos.effects import (
+from trio_gateway.chaos.vocabulary.climate import Bursts, Flaps, Incident, Outages, When
+from trio_gateway.chaos.vocabulary.effect_words import BYTES_MAX
+from trio_gateway.chaos.vocabulary.effects import (
     Break,
     Delay,
     Disorder,
@@ -29,9 +29,9 @@ from trio_gateway.chaos.effects import (
     WrongContentType,
     WrongLength,
 )
-from trio_gateway.chaos.errors import Hint, HintForm
-from trio_gateway.chaos.faults import Fault, Group, parse_fault
-from trio_gateway.chaos.script import Aftermath, Ending, Refusal, UnderWay
+from trio_gateway.chaos.vocabulary.errors import Hint, HintForm
+from trio_gateway.chaos.vocabulary.faults import Fault, Group, parse_fault
+from trio_gateway.chaos.vocabulary.script import Aftermath, Ending, Refusal, UnderWay
 
 
 @pytest.mark.parametrize(

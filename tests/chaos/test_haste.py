@@ -3,12 +3,12 @@
 import pytest
 
 from tests.factories import a_route
-from trio_gateway.chaos.history import WatchedEngine
-from trio_gateway.chaos.outline import Fails, Hangs
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.tally import RouteTally
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.simulation.history import WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
+from trio_gateway.chaos.simulation.tally import RouteTally
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
+from trio_gateway.chaos.worlds.spread import Spread
+from trio_gateway.chaos.worlds.world import (
     Clients,
     Effect,
     Library,

@@ -5,15 +5,15 @@ from math import inf
 import pytest
 
 from tests.factories import a_route, with_timeouts
-from trio_gateway.chaos.climate import Bursts, Flaps, Incident, When
-from trio_gateway.chaos.history import WatchedEngine
-from trio_gateway.chaos.onsets import onset_of, striking
-from trio_gateway.chaos.outline import Fails, Hangs
-from trio_gateway.chaos.script import Onset, UnderWay
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.tally import Result
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.simulation.history import WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
+from trio_gateway.chaos.simulation.tally import Result
+from trio_gateway.chaos.vocabulary.climate import Bursts, Flaps, Incident, When
+from trio_gateway.chaos.vocabulary.script import Onset, UnderWay
+from trio_gateway.chaos.worlds.onsets import onset_of, striking
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
+from trio_gateway.chaos.worlds.spread import Spread
+from trio_gateway.chaos.worlds.world import (
     Arrivals,
     Capacity,
     Clients,

@@ -9,11 +9,13 @@ import trio.testing
 from tests.chaos.client import Got
 from tests.chaos.test_control import FAULTS, call
 from tests.chaos.test_server import ask, serving
-from trio_gateway.chaos.answers import ChatRequest, Pace
-from trio_gateway.chaos.control import Control
-from trio_gateway.chaos.faults import parse_fault
 from trio_gateway.chaos.network import MemoryNetwork
-from trio_gateway.chaos.script import (
+from trio_gateway.chaos.provider.control import Control
+from trio_gateway.chaos.provider.seen import RequestEnding
+from trio_gateway.chaos.provider.server import House, Room, SimulatedProvider
+from trio_gateway.chaos.vocabulary.answers import ChatRequest, Pace
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import (
     Behaviour,
     Onset,
     Overtaken,
@@ -23,10 +25,8 @@ from trio_gateway.chaos.script import (
     Send,
     UnderWay,
 )
-from trio_gateway.chaos.seen import RequestEnding
-from trio_gateway.chaos.server import House, Room, SimulatedProvider
-from trio_gateway.chaos.weather import Weather
-from trio_gateway.chaos.world import Capacity
+from trio_gateway.chaos.worlds.weather import Weather
+from trio_gateway.chaos.worlds.world import Capacity
 
 Clock = trio.testing.MockClock
 

@@ -8,15 +8,15 @@ import trio.testing
 
 from tests.chaos.client import Reader, a_request
 from tests.chaos.test_server import PLAIN, STREAM, serving
-from trio_gateway.chaos.answers import ChatRequest, Pace
-from trio_gateway.chaos.connection import IDLE_S
-from trio_gateway.chaos.faults import parse_fault
 from trio_gateway.chaos.network import MemoryNetwork
-from trio_gateway.chaos.script import Script
-from trio_gateway.chaos.seen import RequestEnding
-from trio_gateway.chaos.server import House, Room, SimulatedProvider
-from trio_gateway.chaos.weather import Weather
-from trio_gateway.chaos.world import Capacity
+from trio_gateway.chaos.provider.connection import IDLE_S
+from trio_gateway.chaos.provider.seen import RequestEnding
+from trio_gateway.chaos.provider.server import House, Room, SimulatedProvider
+from trio_gateway.chaos.vocabulary.answers import ChatRequest, Pace
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import Script
+from trio_gateway.chaos.worlds.weather import Weather
+from trio_gateway.chaos.worlds.world import Capacity
 
 Clock = trio.testing.MockClock
 

@@ -3,8 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from trio_gateway.chaos import presets as upstream_presets
-from trio_gateway.chaos.outline import Fails, Hangs
 from trio_gateway.chaos.scenarios.forecast import FAULTS, PRESETS
 from trio_gateway.chaos.scenarios.load import Scenario, load_scenario
 from trio_gateway.chaos.scenarios.policies import (
@@ -14,8 +12,10 @@ from trio_gateway.chaos.scenarios.policies import (
 )
 from trio_gateway.chaos.scenarios.run import Run, run_decisions
 from trio_gateway.chaos.scenarios.worlds import setting_of
-from trio_gateway.chaos.script import UnderWay
-from trio_gateway.chaos.world import Slows, Spell
+from trio_gateway.chaos.vocabulary.script import UnderWay
+from trio_gateway.chaos.worlds import presets as upstream_presets
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
+from trio_gateway.chaos.worlds.world import Slows, Spell
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy

@@ -6,16 +6,23 @@ import trio
 import trio.testing
 
 from tests.chaos.client import Got, Reader, a_request, read_behind_the_port
-from trio_gateway.chaos import connection, server
-from trio_gateway.chaos.answers import ChatRequest, Pace
-from trio_gateway.chaos.effects import Disorder, WrongBody
-from trio_gateway.chaos.faults import parse_fault
 from trio_gateway.chaos.network import MemoryNetwork
-from trio_gateway.chaos.presets import PRESETS
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
-from trio_gateway.chaos.seen import RequestEnding, SeenRequest
-from trio_gateway.chaos.server import SimulatedProvider
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.provider import connection, server
+from trio_gateway.chaos.provider.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.provider.server import SimulatedProvider
+from trio_gateway.chaos.vocabulary.answers import ChatRequest, Pace
+from trio_gateway.chaos.vocabulary.effects import Disorder, WrongBody
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import (
+    Behaviour,
+    Ending,
+    Pause,
+    Refusal,
+    Script,
+    Send,
+)
+from trio_gateway.chaos.worlds.presets import PRESETS
+from trio_gateway.chaos.worlds.weather import Weather
 
 Clock = trio.testing.MockClock
 

@@ -8,13 +8,13 @@ from random import Random
 import pytest
 
 from tests.factories import RETRY, a_route, a_target
-from trio_gateway.chaos.crowd import Crowd, Question
-from trio_gateway.chaos.history import WatchedEngine
-from trio_gateway.chaos.outline import Fails, Hangs
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.spread import FIRST_TOKENS, Spread
-from trio_gateway.chaos.tally import Result, Times
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.simulation.crowd import Crowd, Question
+from trio_gateway.chaos.simulation.history import WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
+from trio_gateway.chaos.simulation.tally import Result, Times
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS, Spread
+from trio_gateway.chaos.worlds.world import (
     Arrivals,
     Breaks,
     Capacity,

@@ -1,13 +1,13 @@
 import pytest
 
-from trio_gateway.chaos.answers import ChatRequest
-from trio_gateway.chaos.climate import Day
-from trio_gateway.chaos.faults import Fault, Group, parse_fault
-from trio_gateway.chaos.presets import PRESETS
-from trio_gateway.chaos.script import Pause, Refusal, Script, taken_apart
-from trio_gateway.chaos.sky import FAULTS_MAX, Sky
-from trio_gateway.chaos.spread import FIRST_TOKENS
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.provider.sky import FAULTS_MAX, Sky
+from trio_gateway.chaos.vocabulary.answers import ChatRequest
+from trio_gateway.chaos.vocabulary.climate import Day
+from trio_gateway.chaos.vocabulary.faults import Fault, Group, parse_fault
+from trio_gateway.chaos.vocabulary.script import Pause, Refusal, Script, taken_apart
+from trio_gateway.chaos.worlds.presets import PRESETS
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS
+from trio_gateway.chaos.worlds.weather import Weather
 
 HOUR_S = 3600.0
 

@@ -1,8 +1,8 @@
 import trio
 import trio.testing
 
-from trio_gateway.chaos.slots import LineTurn, Slots
-from trio_gateway.chaos.world import Capacity, Shrinks, Spell
+from trio_gateway.chaos.provider.slots import LineTurn, Slots
+from trio_gateway.chaos.worlds.world import Capacity, Shrinks, Spell
 
 Clock = trio.testing.MockClock
 

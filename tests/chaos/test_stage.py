@@ -5,13 +5,12 @@ from statistics import median
 
 import pytest
 
-from trio_gateway.chaos.answers import ChatRequest, Dialect
-from trio_gateway.chaos.onsets import onset_of, striking
-from trio_gateway.chaos.outline import Answers
 from trio_gateway.chaos.scenarios.load import load_scenario
 from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
+from trio_gateway.chaos.scenarios.stage import Actor, actors_of
 from trio_gateway.chaos.scenarios.worlds import Setting, setting_of
-from trio_gateway.chaos.script import (
+from trio_gateway.chaos.vocabulary.answers import ChatRequest, Dialect
+from trio_gateway.chaos.vocabulary.script import (
     Behaviour,
     Ending,
     Onset,
@@ -22,8 +21,9 @@ from trio_gateway.chaos.script import (
     UnderWay,
     taken_apart,
 )
-from trio_gateway.chaos.stage import Actor, actors_of
-from trio_gateway.chaos.supply import DrawnSupply
+from trio_gateway.chaos.worlds.onsets import onset_of, striking
+from trio_gateway.chaos.worlds.outline import Answers
+from trio_gateway.chaos.worlds.supply import DrawnSupply
 
 SCENARIO = """
 version: 1

@@ -20,14 +20,14 @@ from tests.relay.driver import (
     a_stream,
     an_event,
 )
-from trio_gateway.chaos.history import History, WatchedEngine
-from trio_gateway.chaos.outline import outline_of
-from trio_gateway.chaos.script import Behaviour, Ending, Refusal, Script
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.supply import ScriptedSupply
+from trio_gateway.chaos.simulation.history import History, WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
 from trio_gateway.chaos.upstream import ScriptedUpstream
-from trio_gateway.chaos.world import Arrivals, Clients, World
+from trio_gateway.chaos.vocabulary.script import Behaviour, Ending, Refusal, Script
+from trio_gateway.chaos.worlds.outline import outline_of
+from trio_gateway.chaos.worlds.spread import Spread
+from trio_gateway.chaos.worlds.supply import ScriptedSupply
+from trio_gateway.chaos.worlds.world import Arrivals, Clients, World
 from trio_gateway.failover.commands import Command, Dial, Refuse, WakeAt
 from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.fleet import Fleet

@@ -3,8 +3,8 @@ import trio
 import trio.testing
 
 from tests.chaos.client import a_call
-from trio_gateway.chaos.script import Ending, Pause, Refusal, Script, Send
 from trio_gateway.chaos.upstream import CallState, ScriptedStream, ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import Ending, Pause, Refusal, Script, Send
 from trio_gateway.failover.failures import Failure, FailureClass
 
 Clock = trio.testing.MockClock

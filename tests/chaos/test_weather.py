@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from trio_gateway.chaos.answers import ChatRequest
-from trio_gateway.chaos.faults import parse_fault
-from trio_gateway.chaos.presets import PRESETS
-from trio_gateway.chaos.script import Behaviour, Ending, Refusal, Script
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.vocabulary.answers import ChatRequest
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import Behaviour, Ending, Refusal, Script
+from trio_gateway.chaos.worlds.presets import PRESETS
+from trio_gateway.chaos.worlds.weather import Weather
 
 STREAM = ChatRequest("/v1/chat/completions", b'{"model":"m","stream":true}')
 

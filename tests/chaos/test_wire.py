@@ -7,9 +7,9 @@ from trio_gateway.chaos.scenarios.forecast import effect_of
 from trio_gateway.chaos.scenarios.wire import Wire
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.script import Refusal
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.vocabulary.script import Refusal
+from trio_gateway.chaos.worlds.spread import Spread
+from trio_gateway.chaos.worlds.world import (
     Arrivals,
     Clients,
     SimulatedTarget,

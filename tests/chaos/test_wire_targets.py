@@ -6,13 +6,13 @@ import socket
 import pytest
 
 from tests.factories import a_route
-from trio_gateway.chaos.answers import ChatRequest
 from trio_gateway.chaos.network import MemoryNetwork
 from trio_gateway.chaos.scenarios.forecast import Bad, effect_of
 from trio_gateway.chaos.scenarios.wire_targets import Wanted, WireTarget
 from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.script import Refusal, Script
-from trio_gateway.chaos.world import Effect, SimulatedTarget, Spell, World
+from trio_gateway.chaos.vocabulary.answers import ChatRequest
+from trio_gateway.chaos.vocabulary.script import Refusal, Script
+from trio_gateway.chaos.worlds.world import Effect, SimulatedTarget, Spell, World
 
 
 def a_wire_target(wanted: Wanted | None, *weather: Refusal) -> WireTarget:

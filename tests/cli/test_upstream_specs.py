@@ -1,7 +1,7 @@
 import pytest
 
-from trio_gateway.chaos.answers import Dialect
-from trio_gateway.chaos.climate import Day
+from trio_gateway.chaos.vocabulary.answers import Dialect
+from trio_gateway.chaos.vocabulary.climate import Day
 from trio_gateway.cli.upstream_specs import ProviderSpec, read_providers
 
 USUAL = ProviderSpec(tokens=9)

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from tests.factories import a_route, with_timeouts
-from trio_gateway.chaos.invariants import Watch
+from trio_gateway.chaos.simulation.invariants import Watch
 from trio_gateway.failover.commands import Command, Dial, Refuse, WakeAt
 from trio_gateway.failover.deadlines import Wish
 from trio_gateway.failover.engine import Engine

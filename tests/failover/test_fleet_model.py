@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.factories import BREAKER, a_route, a_target
-from trio_gateway.chaos.history import WatchedEngine
+from trio_gateway.chaos.simulation.history import WatchedEngine
 from trio_gateway.failover.attempts import Attempt
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.commands import Command, Dial, Refuse, WakeAt

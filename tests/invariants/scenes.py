@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.factories import a_route
-from trio_gateway.chaos.history import WatchedEngine
-from trio_gateway.chaos.outline import Fails, Hangs
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.spread import FIRST_TOKENS
-from trio_gateway.chaos.tally import Result
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.simulation.history import WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
+from trio_gateway.chaos.simulation.tally import Result
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS
+from trio_gateway.chaos.worlds.world import (
     Arrivals,
     Clients,
     Effect,

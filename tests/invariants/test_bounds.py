@@ -16,7 +16,7 @@ from tests.invariants.scenes import (
     run,
 )
 from tests.invariants.table import Ledger
-from trio_gateway.chaos.world import Arrivals, Library, Slows, Spell
+from trio_gateway.chaos.worlds.world import Arrivals, Library, Slows, Spell
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.commands import Reason
 

@@ -15,9 +15,9 @@ from tests.invariants.scenes import (
     run,
 )
 from tests.invariants.table import Ledger
-from trio_gateway.chaos.outline import Fails
-from trio_gateway.chaos.spread import FIRST_TOKENS, Spread
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.worlds.outline import Fails
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS, Spread
+from trio_gateway.chaos.worlds.world import (
     Capacity,
     Clients,
     Library,

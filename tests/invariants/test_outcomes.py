@@ -18,9 +18,9 @@ from tests.invariants.scenes import (
     spells,
 )
 from tests.invariants.table import Ledger
-from trio_gateway.chaos.outline import Fails
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.worlds.outline import Fails
+from trio_gateway.chaos.worlds.spread import Spread
+from trio_gateway.chaos.worlds.world import (
     Arrivals,
     Breaks,
     Clients,

@@ -17,8 +17,8 @@ from tests.policy.worst_weather import (
     play,
     weathers,
 )
-from trio_gateway.chaos.history import History
-from trio_gateway.chaos.outline import Fails, Hangs
+from trio_gateway.chaos.simulation.history import History
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
 from trio_gateway.failover.commands import Commit, Dial, Reason, Refuse
 from trio_gateway.failover.events import AttemptFailed
 from trio_gateway.failover.failures import Failure, FailureClass

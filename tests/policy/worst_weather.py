@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from trio_gateway.chaos.history import History, WatchedEngine
-from trio_gateway.chaos.outline import Fails, Hangs, Outline
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.supply import DrawnSupply, Supply
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.simulation.history import History, WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
+from trio_gateway.chaos.worlds.outline import Fails, Hangs, Outline
+from trio_gateway.chaos.worlds.spread import Spread
+from trio_gateway.chaos.worlds.supply import DrawnSupply, Supply
+from trio_gateway.chaos.worlds.world import (
     Arrivals,
     Breaks,
     Clients,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Script, Send
 from trio_gateway.chaos.upstream import ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import Behaviour, Ending, Pause, Script, Send
 from trio_gateway.failover.commands import Refuse
 from trio_gateway.failover.failures import Failure
 from trio_gateway.failover.fleet import Fleet

@@ -14,7 +14,14 @@ from tests.relay.driver import (
     a_stream,
     an_event,
 )
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
+from trio_gateway.chaos.vocabulary.script import (
+    Behaviour,
+    Ending,
+    Pause,
+    Refusal,
+    Script,
+    Send,
+)
 from trio_gateway.relay.record import Outcome
 
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from tests.factories import a_route
 from tests.relay.driver import SICK, Run, a_body, a_request, a_run, a_stream
-from trio_gateway.chaos.script import Ending
+from trio_gateway.chaos.vocabulary.script import Ending
 from trio_gateway.relay.exchange import Exchange
 from trio_gateway.wire.chat import ChatRequest
 

@@ -20,7 +20,14 @@ from tests.relay.driver import (
     an_event,
     events_in,
 )
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
+from trio_gateway.chaos.vocabulary.script import (
+    Behaviour,
+    Ending,
+    Pause,
+    Refusal,
+    Script,
+    Send,
+)
 from trio_gateway.failover.failures import Failure, FailureClass, UpstreamError
 from trio_gateway.policy.route import Account, Patience, ProviderKind, Secret
 from trio_gateway.relay.opening import OPENING_BYTES_MAX, without_secrets

@@ -13,8 +13,8 @@ from tests.relay.driver import (
     an_event,
     events_in,
 )
-from trio_gateway.chaos.script import Ending, Refusal, Script
 from trio_gateway.chaos.upstream import ScriptedStream, ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import Ending, Refusal, Script
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import CommitMode, CommitPoint

@@ -18,8 +18,8 @@ from tests.relay.driver import (
     an_event,
     events_in,
 )
-from trio_gateway.chaos.script import Behaviour, Ending, Script
 from trio_gateway.chaos.upstream import ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import Behaviour, Ending, Script
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.policy.route import CommitMode, CommitPoint
 from trio_gateway.relay.record import Outcome

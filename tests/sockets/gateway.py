@@ -23,17 +23,17 @@ import trio.testing
 from tests.factories import KEY
 from tests.serving.http2.client import request as http_2_request
 from trio_gateway.access.keys import Keyring
-from trio_gateway.chaos.answers import Pace
-from trio_gateway.chaos.faults import parse_fault
-from trio_gateway.chaos.script import Behaviour
-from trio_gateway.chaos.seen import SeenRequest
-from trio_gateway.chaos.server import (
+from trio_gateway.chaos.provider.seen import SeenRequest
+from trio_gateway.chaos.provider.server import (
     Behave,
     SimulatedProvider,
     open_sockets,
     port_of,
 )
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.vocabulary.answers import Pace
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.vocabulary.script import Behaviour
+from trio_gateway.chaos.worlds.weather import Weather
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.port import Connect

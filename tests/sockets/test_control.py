@@ -4,10 +4,10 @@ import httpx
 import pytest
 import trio
 
-from trio_gateway.chaos.answers import Pace
-from trio_gateway.chaos.control import Control
-from trio_gateway.chaos.server import SimulatedProvider, open_sockets, port_of
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.provider.control import Control
+from trio_gateway.chaos.provider.server import SimulatedProvider, open_sockets, port_of
+from trio_gateway.chaos.vocabulary.answers import Pace
+from trio_gateway.chaos.worlds.weather import Weather
 
 CHAT = {"model": "gpt", "messages": [{"role": "user", "content": "hi"}]}
 

@@ -8,10 +8,15 @@ import pytest
 import trio
 
 from tests.chaos.client import a_request
-from trio_gateway.chaos.answers import ChatRequest
-from trio_gateway.chaos.door import Hours
-from trio_gateway.chaos.outline import Hangs
-from trio_gateway.chaos.script import (
+from trio_gateway.chaos.provider.door import Hours
+from trio_gateway.chaos.provider.server import (
+    House,
+    SimulatedProvider,
+    open_sockets,
+    port_of,
+)
+from trio_gateway.chaos.vocabulary.answers import ChatRequest
+from trio_gateway.chaos.vocabulary.script import (
     Behaviour,
     Onset,
     Overtaken,
@@ -21,8 +26,8 @@ from trio_gateway.chaos.script import (
     Send,
     UnderWay,
 )
-from trio_gateway.chaos.server import House, SimulatedProvider, open_sockets, port_of
-from trio_gateway.chaos.world import Spell
+from trio_gateway.chaos.worlds.outline import Hangs
+from trio_gateway.chaos.worlds.world import Spell
 
 # Long enough to be met on a busy machine, short enough to wait for.
 OPEN_S = 0.4

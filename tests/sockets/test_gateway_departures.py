@@ -25,10 +25,10 @@ from tests.sockets.gateway import (
     open_gateway,
     weather,
 )
-from trio_gateway.chaos.answers import ChatRequest, Pace
-from trio_gateway.chaos.script import Behaviour, Overtaken
-from trio_gateway.chaos.seen import RequestEnding
-from trio_gateway.chaos.server import Behave
+from trio_gateway.chaos.provider.seen import RequestEnding
+from trio_gateway.chaos.provider.server import Behave
+from trio_gateway.chaos.vocabulary.answers import ChatRequest, Pace
+from trio_gateway.chaos.vocabulary.script import Behaviour, Overtaken
 from trio_gateway.policy.route import Jitter, Policy, Route, Target
 from trio_gateway.relay.record import Outcome
 from trio_gateway.serving.server import ServerKind

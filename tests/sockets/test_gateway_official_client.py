@@ -11,8 +11,8 @@ import trio
 
 from tests.factories import KEY, a_policy, a_route, an_access_key, with_timeouts
 from tests.sockets.gateway import open_gateway, weather
-from trio_gateway.chaos.answers import Asked, Pace, Voice, completion
-from trio_gateway.chaos.server import Behave
+from trio_gateway.chaos.provider.server import Behave
+from trio_gateway.chaos.vocabulary.answers import Asked, Pace, Voice, completion
 from trio_gateway.policy.route import Patience, Policy
 from trio_gateway.relay.port import Connect
 from trio_gateway.relay.record import Outcome

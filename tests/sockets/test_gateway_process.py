@@ -20,9 +20,9 @@ from tests.chaos.client import Got, Reader
 from tests.factories import KEY
 from tests.serving.doors import dial
 from tests.sockets.gateway import STUCK_S, chat_request, eventually
-from trio_gateway.chaos.answers import DONE, Pace
-from trio_gateway.chaos.seen import RequestEnding, SeenRequest
-from trio_gateway.chaos.server import serve_provider
+from trio_gateway.chaos.provider.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.provider.server import serve_provider
+from trio_gateway.chaos.vocabulary.answers import DONE, Pace
 
 COMMAND = [sys.executable, "-m", "trio_gateway", "serve"]
 ANYWHERE = ["--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"]

@@ -28,9 +28,9 @@ from tests.sockets.gateway import (
     open_gateway,
     weather,
 )
-from trio_gateway.chaos.answers import Asked, Pace, Voice, stream_events
-from trio_gateway.chaos.script import Script, Send
-from trio_gateway.chaos.seen import RequestEnding
+from trio_gateway.chaos.provider.seen import RequestEnding
+from trio_gateway.chaos.vocabulary.answers import Asked, Pace, Voice, stream_events
+from trio_gateway.chaos.vocabulary.script import Script, Send
 from trio_gateway.relay.record import Outcome
 from trio_gateway.serving.server import ServerKind
 

@@ -29,8 +29,8 @@ from tests.sockets.test_gateway_process import (
     serve_in_a_process,
 )
 from tests.sockets.test_workers import pids
-from trio_gateway.chaos.answers import DONE, Pace
-from trio_gateway.chaos.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.provider.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.vocabulary.answers import DONE, Pace
 from trio_gateway.serving.server import ServerKind
 
 AUTHORITY = trustme.CA()

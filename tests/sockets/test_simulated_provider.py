@@ -10,12 +10,12 @@ import trio
 import trio.testing
 
 from tests.chaos.client import Got, Reader, a_request, read_behind_the_port
-from trio_gateway.chaos.answers import ChatRequest, Pace
-from trio_gateway.chaos.certificates import ServerTls, make_server_tls
-from trio_gateway.chaos.faults import Fault, parse_fault
-from trio_gateway.chaos.seen import RequestEnding, SeenRequest
-from trio_gateway.chaos.server import open_sockets, port_of, serve_provider
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.provider.certificates import ServerTls, make_server_tls
+from trio_gateway.chaos.provider.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.provider.server import open_sockets, port_of, serve_provider
+from trio_gateway.chaos.vocabulary.answers import ChatRequest, Pace
+from trio_gateway.chaos.vocabulary.faults import Fault, parse_fault
+from trio_gateway.chaos.worlds.weather import Weather
 
 STREAM = b'{"model":"m","stream":true}'
 

@@ -28,7 +28,7 @@ from tests.sockets.test_gateway_process import (
     serve_in_a_process,
     status_of,
 )
-from trio_gateway.chaos.answers import DONE, Pace
+from trio_gateway.chaos.vocabulary.answers import DONE, Pace
 from trio_gateway.serving.workers.restarts import DEATHS_MAX
 
 QUICK = Pace(tokens=2)

@@ -14,9 +14,9 @@ from typing import Final
 from tests.swarm.shown import ShownEngine
 from tests.swarm.watch import Finding, HouseWatch
 from tests.swarm.worlds import Drawn, Order, draw
-from trio_gateway.chaos.history import WatchedEngine
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.tally import Result
+from trio_gateway.chaos.simulation.history import WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
+from trio_gateway.chaos.simulation.tally import Result
 from trio_gateway.failover.commands import Command
 from trio_gateway.failover.cooldown import Disabled
 from trio_gateway.failover.engine import Engine

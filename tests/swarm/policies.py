@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 
 from tests.policy.random_routes import random_route
-from trio_gateway.chaos.spread import FIRST_TOKENS, Spread
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS, Spread
 from trio_gateway.policy.route import (
     FAILURES_THAT_MOVE,
     Account,

@@ -1,6 +1,6 @@
 """An engine as the watch sees it: its public face, and what it was made of."""
 
-from trio_gateway.chaos.history import WatchedEngine
+from trio_gateway.chaos.simulation.history import WatchedEngine
 from trio_gateway.failover.deadlines import Wish
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.failover.waiting import Wait

@@ -16,7 +16,7 @@ from tests.swarm.soak import FAILED_MAX, Books
 from tests.swarm.watch import Finding
 from tests.swarm.weather import Fates
 from tests.swarm.worlds import draw
-from trio_gateway.chaos.script import Refusal, UnderWay
+from trio_gateway.chaos.vocabulary.script import Refusal, UnderWay
 from trio_gateway.failover.commands import Reason
 from trio_gateway.relay.record import Outcome
 

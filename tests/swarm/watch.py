@@ -1,6 +1,6 @@
 """What must hold between the exchanges of one gateway, whatever the weather.
 
-`chaos.invariants.Watch` stands beside one exchange and knows nothing of the others.
+`simulation.invariants.Watch` stands beside one exchange and knows nothing of others.
 This one stands beside all of them: it is shown every step of every engine, keeps books
 of its own on each target and each route, and compares. The books are simpler than the
 machines they watch over: they know what may never be, not what is best.

@@ -10,11 +10,18 @@ from typing import Final
 
 from tests.swarm.books import AUTH_S, LONGEST_UNHINTED_S, NOT_FOUND_S, QUOTA_S
 from tests.swarm.policies import goes_on, is_narrow, targets_of
-from trio_gateway.chaos.errors import Hint, HintForm
-from trio_gateway.chaos.outline import Fails
 from trio_gateway.chaos.scenarios.forecast import Bad, an_error, effect_of
-from trio_gateway.chaos.script import Refusal, UnderWay, usual_under_way
-from trio_gateway.chaos.world import Breaks, Capacity, Effect, Shrinks, Slows, Spell
+from trio_gateway.chaos.vocabulary.errors import Hint, HintForm
+from trio_gateway.chaos.vocabulary.script import Refusal, UnderWay, usual_under_way
+from trio_gateway.chaos.worlds.outline import Fails
+from trio_gateway.chaos.worlds.world import (
+    Breaks,
+    Capacity,
+    Effect,
+    Shrinks,
+    Slows,
+    Spell,
+)
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import Route, Target
 

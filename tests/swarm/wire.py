@@ -7,7 +7,7 @@ from tests.swarm.watch import Finding, HouseWatch
 from tests.swarm.worlds import Drawn, Order
 from trio_gateway.chaos.scenarios.wire import Door, Wire
 from trio_gateway.chaos.scenarios.witness import Witness
-from trio_gateway.chaos.tally import Result
+from trio_gateway.chaos.simulation.tally import Result
 from trio_gateway.cli.simulate_wire import play
 from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.fleet import Fleet

@@ -32,8 +32,8 @@ from tests.swarm.policies import (
 from tests.swarm.weather import Fates, Weather, healed_of, lasting, struck
 from trio_gateway.chaos.scenarios.forecast import Bad, effect_of
 from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.spread import Spread
-from trio_gateway.chaos.world import (
+from trio_gateway.chaos.worlds.spread import Spread
+from trio_gateway.chaos.worlds.world import (
     Arrivals,
     Clients,
     Effect,

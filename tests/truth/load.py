@@ -2,11 +2,11 @@
 
 import trio
 
-from trio_gateway.chaos.crowd import Question
 from trio_gateway.chaos.scenarios.visitors import Visitors
 from trio_gateway.chaos.scenarios.wire_clients import Answered, End, ask
-from trio_gateway.chaos.tally import RouteTally, Tally
-from trio_gateway.chaos.world import World
+from trio_gateway.chaos.simulation.crowd import Question
+from trio_gateway.chaos.simulation.tally import RouteTally, Tally
+from trio_gateway.chaos.worlds.world import World
 
 
 class Load:

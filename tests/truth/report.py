@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Final
 
-from trio_gateway.chaos.tally import RouteTally
+from trio_gateway.chaos.simulation.tally import RouteTally
 
 # What two runs may differ by: a point of availability; half a point of streams cut,
 # which is less than an outage's beginning cuts; of times, a tenth or 5 ms, whichever is

@@ -27,7 +27,7 @@ from trio_gateway.chaos.scenarios.load import Scenario
 from trio_gateway.chaos.scenarios.policies import read_policy_document
 from trio_gateway.chaos.scenarios.wire_clients import KEY
 from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.tally import RouteTally
+from trio_gateway.chaos.simulation.tally import RouteTally
 from trio_gateway.relay.record import Shed
 
 # Starting Python and reading a policy takes a second on a busy machine.

@@ -23,7 +23,8 @@ from tests.upstream.peers import (
     in_memory,
     on_sockets,
 )
-from trio_gateway.chaos.script import (
+from trio_gateway.chaos.upstream import ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import (
     Behaviour,
     Ending,
     Pause,
@@ -31,7 +32,6 @@ from trio_gateway.chaos.script import (
     Script,
     Send,
 )
-from trio_gateway.chaos.upstream import ScriptedUpstream
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.port import Upstream, UpstreamStream

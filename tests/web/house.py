@@ -15,8 +15,8 @@ from quart_trio import QuartTrio
 
 from tests.factories import KEY, a_policy
 from trio_gateway.access.keys import Keyring
-from trio_gateway.chaos.script import Behaviour
 from trio_gateway.chaos.upstream import ScriptedUpstream
+from trio_gateway.chaos.vocabulary.script import Behaviour
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.record import ExchangeRecord

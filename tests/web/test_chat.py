@@ -16,7 +16,7 @@ from tests.relay.driver import (
     events_in,
 )
 from tests.web.house import BEARER, FIRST_ID, JSON, a_house
-from trio_gateway.chaos.script import Behaviour, Ending
+from trio_gateway.chaos.vocabulary.script import Behaviour, Ending
 from trio_gateway.relay.record import Outcome
 
 

@@ -9,8 +9,15 @@ from trio.testing import MockClock
 from tests.factories import a_policy, a_route
 from tests.relay.driver import GOOD_EVENTS, GOOD_JSON, SICK, a_body, a_stream, an_event
 from tests.web.house import BEARER, JSON, House, a_house
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script, Send
 from trio_gateway.chaos.upstream import CallState
+from trio_gateway.chaos.vocabulary.script import (
+    Behaviour,
+    Ending,
+    Pause,
+    Refusal,
+    Script,
+    Send,
+)
 from trio_gateway.relay.record import Outcome
 
 LEAVES_AFTER_S = 1.5

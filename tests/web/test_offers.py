@@ -11,7 +11,7 @@ from tests.relay.driver import a_body, a_stream, an_event
 from tests.serving.test_connection import read_to_end
 from tests.serving.toy import request
 from tests.web.house import House, a_house
-from trio_gateway.chaos.script import Ending
+from trio_gateway.chaos.vocabulary.script import Ending
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.relay.record import Outcome
 from trio_gateway.serving.server import serve_stream

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from tests.relay.driver import a_body, a_stream, an_event
 from tests.web.house import a_house
-from trio_gateway.chaos.script import Ending
+from trio_gateway.chaos.vocabulary.script import Ending
 
 LONG = 1024 * 1024
 

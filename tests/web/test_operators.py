@@ -8,7 +8,7 @@ from trio.testing import MockClock
 from tests.factories import a_policy, a_route
 from tests.relay.driver import SICK, a_body
 from tests.web.house import WALL, House, Visitor, a_house
-from trio_gateway.chaos.script import Behaviour
+from trio_gateway.chaos.vocabulary.script import Behaviour
 from trio_gateway.policy.route import Policy
 from trio_gateway.telemetry.recent import EXCHANGES_MAX, RecentExchanges
 from trio_gateway.web.app import create_admin_app

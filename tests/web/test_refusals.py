@@ -20,7 +20,7 @@ from tests.factories import (
 )
 from tests.relay.driver import SICK, a_body, an_event
 from tests.web.house import BEARER, FIRST_ID, JSON, WALL, Visitor, a_house
-from trio_gateway.chaos.script import Refusal, Script, Send
+from trio_gateway.chaos.vocabulary.script import Refusal, Script, Send
 from trio_gateway.policy.route import Patience
 from trio_gateway.relay.port import Call
 from trio_gateway.relay.record import Outcome, Shed

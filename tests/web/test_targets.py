@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from tests.factories import a_policy, a_route, a_target
 from tests.relay.driver import SICK, a_body, a_stream
 from tests.web.house import WALL, Fields, House, Visitor, a_house
-from trio_gateway.chaos.script import Behaviour, Refusal
+from trio_gateway.chaos.vocabulary.script import Behaviour, Refusal
 from trio_gateway.policy.route import Secret
 from trio_gateway.web.app import create_admin_app
 

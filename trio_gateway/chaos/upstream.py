@@ -13,7 +13,13 @@ from typing import Final, assert_never
 
 import trio
 
-from trio_gateway.chaos.script import Behaviour, Ending, Pause, Refusal, Script
+from trio_gateway.chaos.vocabulary.script import (
+    Behaviour,
+    Ending,
+    Pause,
+    Refusal,
+    Script,
+)
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.port import Call
 

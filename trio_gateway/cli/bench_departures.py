@@ -21,11 +21,11 @@ import click
 import trio
 
 from trio_gateway.access.keys import Keyring
-from trio_gateway.chaos.answers import Pace
-from trio_gateway.chaos.faults import parse_fault
-from trio_gateway.chaos.seen import RequestEnding, SeenRequest
-from trio_gateway.chaos.server import SimulatedProvider, open_sockets, port_of
-from trio_gateway.chaos.weather import Weather
+from trio_gateway.chaos.provider.seen import RequestEnding, SeenRequest
+from trio_gateway.chaos.provider.server import SimulatedProvider, open_sockets, port_of
+from trio_gateway.chaos.vocabulary.answers import Pace
+from trio_gateway.chaos.vocabulary.faults import parse_fault
+from trio_gateway.chaos.worlds.weather import Weather
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.load import read_policy
 from trio_gateway.policy.resolve import resolve

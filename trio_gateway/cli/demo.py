@@ -9,9 +9,9 @@ from typing import Final
 import trio
 
 from trio_gateway.access.keys import Keyring, may_use
-from trio_gateway.chaos.answers import Pace
-from trio_gateway.chaos.presets import PRESETS
-from trio_gateway.chaos.server import serve_provider
+from trio_gateway.chaos.provider.server import serve_provider
+from trio_gateway.chaos.vocabulary.answers import Pace
+from trio_gateway.chaos.worlds.presets import PRESETS
 from trio_gateway.policy.route import Policy
 
 # It opens nothing but this demo, on loopback.

@@ -24,7 +24,7 @@ from trio_gateway.chaos.scenarios.run import OnProgress, Run, rare_collections
 from trio_gateway.chaos.scenarios.wire import Wire
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import setting_of
-from trio_gateway.chaos.tally import Result
+from trio_gateway.chaos.simulation.tally import Result
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.relay import Relay

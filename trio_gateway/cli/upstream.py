@@ -12,22 +12,22 @@ from typing import Final
 import click
 import trio
 
-from trio_gateway.chaos.answers import Dialect
-from trio_gateway.chaos.certificates import ServerTls, make_server_tls
-from trio_gateway.chaos.connection import Connection
-from trio_gateway.chaos.control import Control
-from trio_gateway.chaos.presets import PRESETS
-from trio_gateway.chaos.scenarios.load import load_scenario
-from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
-from trio_gateway.chaos.scenarios.worlds import setting_of
-from trio_gateway.chaos.seen import SeenRequest
-from trio_gateway.chaos.server import (
+from trio_gateway.chaos.provider.certificates import ServerTls, make_server_tls
+from trio_gateway.chaos.provider.connection import Connection
+from trio_gateway.chaos.provider.control import Control
+from trio_gateway.chaos.provider.seen import SeenRequest
+from trio_gateway.chaos.provider.server import (
     SimulatedProvider,
     SocketListener,
     open_sockets,
     port_of,
 )
-from trio_gateway.chaos.stage import actors_of
+from trio_gateway.chaos.scenarios.load import load_scenario
+from trio_gateway.chaos.scenarios.policies import make_policy, read_policy_document
+from trio_gateway.chaos.scenarios.stage import actors_of
+from trio_gateway.chaos.scenarios.worlds import setting_of
+from trio_gateway.chaos.vocabulary.answers import Dialect
+from trio_gateway.chaos.worlds.presets import PRESETS
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.upstream_specs import ProviderSpec, read_providers
 from trio_gateway.policy.problems import PolicyError
@@ -143,7 +143,7 @@ def upstream(
       status=500,from=1m,until=5m      four minutes of it
       status=503,outages=6h/20m        every 6 h or so, 20 min or so: the seed knows
       status=404,model=gpt-4.1         one model is gone
-    All of them stand at the top of trio_gateway/chaos/faults.py.
+    All of them stand at the top of trio_gateway/chaos/vocabulary/faults.py.
 
     \b
     The keys of a provider, joined by commas; the options above are their defaults:

@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from trio_gateway.chaos.answers import Dialect, Pace
-from trio_gateway.chaos.climate import Day
-from trio_gateway.chaos.faults import Fault, parse_fault
-from trio_gateway.chaos.presets import PRESETS, Preset
-from trio_gateway.chaos.seen import SeenRequest
-from trio_gateway.chaos.server import House, Room, SimulatedProvider
-from trio_gateway.chaos.spread import FIRST_TOKENS
-from trio_gateway.chaos.values import count_of, one_of, seconds_of
-from trio_gateway.chaos.weather import Weather
-from trio_gateway.chaos.world import Capacity
+from trio_gateway.chaos.provider.seen import SeenRequest
+from trio_gateway.chaos.provider.server import House, Room, SimulatedProvider
+from trio_gateway.chaos.vocabulary.answers import Dialect, Pace
+from trio_gateway.chaos.vocabulary.climate import Day
+from trio_gateway.chaos.vocabulary.faults import Fault, parse_fault
+from trio_gateway.chaos.vocabulary.values import count_of, one_of, seconds_of
+from trio_gateway.chaos.worlds.presets import PRESETS, Preset
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS
+from trio_gateway.chaos.worlds.weather import Weather
+from trio_gateway.chaos.worlds.world import Capacity
 
 # One process has one core; more providers than this are another tool's business.
 PROVIDERS_MAX: Final = 32

@@ -25,7 +25,7 @@ from trio_gateway.chaos.scenarios.measure import bad_spells
 from trio_gateway.chaos.scenarios.report import what_text
 from trio_gateway.chaos.scenarios.run import Run
 from trio_gateway.chaos.scenarios.witness import Shown, Tried, Witness, Witnessed
-from trio_gateway.chaos.tally import Change, TargetTally, Times
+from trio_gateway.chaos.simulation.tally import Change, TargetTally, Times
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.policy.change import changes

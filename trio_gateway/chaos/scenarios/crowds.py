@@ -22,8 +22,8 @@ from trio_gateway.chaos.scenarios.reading import (
     text,
 )
 from trio_gateway.chaos.scenarios.spreads import seconds, tokens
-from trio_gateway.chaos.spread import ANSWER_TOKENS
-from trio_gateway.chaos.world import Arrivals, Clients, Library
+from trio_gateway.chaos.worlds.spread import ANSWER_TOKENS
+from trio_gateway.chaos.worlds.world import Arrivals, Clients, Library
 from trio_gateway.policy.document import KeyPath
 from trio_gateway.policy.quantities import parse_size
 

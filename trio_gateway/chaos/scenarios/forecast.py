@@ -1,9 +1,9 @@
 """What may go wrong with a target, by the words of scenario files.
 
 A *forecast* is one entry of a scenario's weather, not yet of any target. Errors are
-written as the real answers of `chaos.errors`, and read by the target's own dialect when
-a forecast becomes spells: what the simulator tells the engine is what the bytes would
-have told it, and `wire` sends those bytes.
+written as the real answers of `vocabulary.errors`, and read by the target's own
+dialect when a forecast becomes spells: what the simulator tells the engine is what the
+bytes would have told it, and `wire` sends those bytes.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +13,6 @@ from math import exp, inf
 from random import Random
 from typing import Final
 
-from trio_gateway.chaos.answers import Asked, Voice
-from trio_gateway.chaos.errors import Hint, HintForm, error_script
-from trio_gateway.chaos.outline import Fails, Hangs, outline_of
 from trio_gateway.chaos.scenarios.reading import (
     Section,
     duration,
@@ -25,13 +22,16 @@ from trio_gateway.chaos.scenarios.reading import (
     one_of,
     share,
 )
-from trio_gateway.chaos.script import (
+from trio_gateway.chaos.vocabulary.answers import Asked, Voice
+from trio_gateway.chaos.vocabulary.errors import Hint, HintForm, error_script
+from trio_gateway.chaos.vocabulary.script import (
     Behaviour,
     Refusal,
     UnderWay,
     usual_under_way,
 )
-from trio_gateway.chaos.world import Breaks, Effect, Shrinks, Slows, Spell
+from trio_gateway.chaos.worlds.outline import Fails, Hangs, outline_of
+from trio_gateway.chaos.worlds.world import Breaks, Effect, Shrinks, Slows, Spell
 from trio_gateway.policy.problems import listed
 from trio_gateway.policy.route import CommitPoint, Target
 from trio_gateway.providers.table import provider_for

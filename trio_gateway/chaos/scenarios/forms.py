@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from trio_gateway.chaos.errors import HintForm
 from trio_gateway.chaos.scenarios.forecast import FAULTS, PRESETS
 from trio_gateway.chaos.scenarios.reading import NUMBER_MAX
-from trio_gateway.chaos.script import UnderWay
-from trio_gateway.chaos.spread import FIRST_TOKENS
+from trio_gateway.chaos.vocabulary.errors import HintForm
+from trio_gateway.chaos.vocabulary.script import UnderWay
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS
 from trio_gateway.policy.quantities import DURATION_PATTERN, SIZE_PATTERN
 
 JsonSchema = dict[str, Any]

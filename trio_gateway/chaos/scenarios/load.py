@@ -18,8 +18,8 @@ from trio_gateway.chaos.scenarios.reading import (
     text,
 )
 from trio_gateway.chaos.scenarios.spreads import first_token
-from trio_gateway.chaos.spread import FIRST_TOKENS, Spread
-from trio_gateway.chaos.world import Capacity, SimulatedTarget
+from trio_gateway.chaos.worlds.spread import FIRST_TOKENS, Spread
+from trio_gateway.chaos.worlds.world import Capacity, SimulatedTarget
 from trio_gateway.policy.document import Document, KeyPath, Place
 from trio_gateway.policy.load import read_sources
 from trio_gateway.policy.problems import PolicyError, Problem

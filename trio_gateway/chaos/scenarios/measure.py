@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Final
 
-from trio_gateway.chaos.outline import Fails, Hangs
-from trio_gateway.chaos.tally import Result
-from trio_gateway.chaos.world import Spell, World
+from trio_gateway.chaos.simulation.tally import Result
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
+from trio_gateway.chaos.worlds.world import Spell, World
 
 # A breaker may need so long to see that a target is sick.
 _SEEN_AFTER_S: Final = 10.0

@@ -11,7 +11,7 @@ from typing import Final
 from trio_gateway.chaos.scenarios import forms
 from trio_gateway.chaos.scenarios.expect import MEASURES, Unit
 from trio_gateway.chaos.scenarios.forms import JsonSchema
-from trio_gateway.chaos.world import Arrivals
+from trio_gateway.chaos.worlds.world import Arrivals
 
 # What keeps its meaning wherever it stands.
 _FROM: Final = "When it begins, as seen from the beginning."

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from math import inf
 from typing import Final
 
-from trio_gateway.chaos.outline import Fails, Hangs
 from trio_gateway.chaos.scenarios.expect import MEASURES
 from trio_gateway.chaos.scenarios.measure import bad_spells
 from trio_gateway.chaos.scenarios.run import Run
 from trio_gateway.chaos.scenarios.witness import Shown, Witnessed
-from trio_gateway.chaos.tally import TargetTally
-from trio_gateway.chaos.world import Breaks, Effect, Shrinks, Slows
+from trio_gateway.chaos.simulation.tally import TargetTally
+from trio_gateway.chaos.worlds.outline import Fails, Hangs
+from trio_gateway.chaos.worlds.world import Breaks, Effect, Shrinks, Slows
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.relay.record import Outcome
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-from trio_gateway.chaos.history import WatchedEngine
 from trio_gateway.chaos.scenarios.expect import Bound
 from trio_gateway.chaos.scenarios.load import Scenario
 from trio_gateway.chaos.scenarios.measure import measures
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import Setting, setting_of
-from trio_gateway.chaos.simulator import Simulator
-from trio_gateway.chaos.tally import Result
+from trio_gateway.chaos.simulation.history import WatchedEngine
+from trio_gateway.chaos.simulation.simulator import Simulator
+from trio_gateway.chaos.simulation.tally import Result
 from trio_gateway.policy.route import Policy
 
 # A run makes millions of small objects and few cycles. To look for those after every

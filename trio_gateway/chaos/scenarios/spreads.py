@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from trio_gateway.chaos.scenarios.reading import duration, number
-from trio_gateway.chaos.spread import ANSWER_TOKENS, FIRST_TOKENS, Spread
+from trio_gateway.chaos.worlds.spread import ANSWER_TOKENS, FIRST_TOKENS, Spread
 from trio_gateway.policy.problems import did_you_mean, listed
 from trio_gateway.policy.texts import TextError
 

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from trio_gateway.chaos.clock import sleep_until
-from trio_gateway.chaos.crowd import Crowd, Question
 from trio_gateway.chaos.scenarios.wire_clients import Answered, End
-from trio_gateway.chaos.tally import Tally
-from trio_gateway.chaos.world import World
+from trio_gateway.chaos.simulation.crowd import Crowd, Question
+from trio_gateway.chaos.simulation.tally import Tally
+from trio_gateway.chaos.worlds.world import World
 
 # Carries a question to the gateway once, under the ticket of this try.
 AskOnce = Callable[[Question, str], Awaitable[Answered]]

@@ -14,16 +14,16 @@ from typing import Final
 
 import trio
 
-from trio_gateway.chaos.crowd import Question
-from trio_gateway.chaos.history import WatchedEngine
 from trio_gateway.chaos.network import MemoryNetwork
 from trio_gateway.chaos.scenarios.visitors import Visitors
 from trio_gateway.chaos.scenarios.wire_clients import KEY, Answered, ask, ticket_of
 from trio_gateway.chaos.scenarios.wire_targets import PORT, Wanted, WireTarget
 from trio_gateway.chaos.scenarios.witness import Witness
 from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.supply import opens_at_token
-from trio_gateway.chaos.tally import Result, Tally
+from trio_gateway.chaos.simulation.crowd import Question
+from trio_gateway.chaos.simulation.history import WatchedEngine
+from trio_gateway.chaos.simulation.tally import Result, Tally
+from trio_gateway.chaos.worlds.supply import opens_at_token
 from trio_gateway.failover.commands import Command, Dial, RefusalKind
 from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.events import AnswerEnded, AttemptFailed, Event

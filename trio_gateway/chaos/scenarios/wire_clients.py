@@ -12,8 +12,8 @@ from typing import Final
 import httptools
 import trio
 
-from trio_gateway.chaos.answers import ANSWER_TOKENS_KEY
-from trio_gateway.chaos.crowd import Question
+from trio_gateway.chaos.simulation.crowd import Question
+from trio_gateway.chaos.vocabulary.answers import ANSWER_TOKENS_KEY
 from trio_gateway.failover.commands import RefusalKind, Refuse
 
 # The simulated gateway's one access key. It opens nothing else.

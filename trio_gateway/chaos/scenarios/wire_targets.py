@@ -15,7 +15,10 @@ from typing import Final
 
 import trio
 
-from trio_gateway.chaos.answers import (
+from trio_gateway.chaos.network import MemoryNetwork
+from trio_gateway.chaos.provider.server import House, Room, SimulatedProvider
+from trio_gateway.chaos.scenarios.worlds import Setting
+from trio_gateway.chaos.vocabulary.answers import (
     Asked,
     ChatRequest,
     Dialect,
@@ -25,11 +28,7 @@ from trio_gateway.chaos.answers import (
     plain_script,
     stream_events,
 )
-from trio_gateway.chaos.network import MemoryNetwork
-from trio_gateway.chaos.onsets import onset_of, striking
-from trio_gateway.chaos.outline import Answers, Fails, Hangs, Outline
-from trio_gateway.chaos.scenarios.worlds import Setting
-from trio_gateway.chaos.script import (
+from trio_gateway.chaos.vocabulary.script import (
     Behaviour,
     Ending,
     Overtaken,
@@ -39,9 +38,10 @@ from trio_gateway.chaos.script import (
     Send,
     Step,
 )
-from trio_gateway.chaos.server import House, Room, SimulatedProvider
-from trio_gateway.chaos.supply import DrawnSupply, draws
-from trio_gateway.chaos.world import Shrinks, Spell
+from trio_gateway.chaos.worlds.onsets import onset_of, striking
+from trio_gateway.chaos.worlds.outline import Answers, Fails, Hangs, Outline
+from trio_gateway.chaos.worlds.supply import DrawnSupply, draws
+from trio_gateway.chaos.worlds.world import Shrinks, Spell
 from trio_gateway.policy.route import ProviderKind, Target
 
 PORT: Final = 80

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from heapq import heappush, heapreplace
 from typing import Final
 
-from trio_gateway.chaos.history import History, WatchedEngine
-from trio_gateway.chaos.tally import Times
+from trio_gateway.chaos.simulation.history import History, WatchedEngine
+from trio_gateway.chaos.simulation.tally import Times
 from trio_gateway.failover.attempts import Attempt
 from trio_gateway.failover.engine import Engine
 from trio_gateway.relay.record import Outcome

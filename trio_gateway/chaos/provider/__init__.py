@@ -1,0 +1,1 @@
+"""The simulated provider: plays scripts over sockets, for `trio-gateway upstream`."""

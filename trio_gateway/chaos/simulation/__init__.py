@@ -1,0 +1,1 @@
+"""The simulator: the production engine under virtual time, and what came of it."""

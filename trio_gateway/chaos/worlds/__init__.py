@@ -1,0 +1,1 @@
+"""What reigns where and when: targets, their times and their weather, as values."""
