@@ -18,8 +18,8 @@ from tests.policy.write_reference import schema_text
 from trio_gateway.chaos.scenarios.forecast import FAULTS
 from trio_gateway.chaos.scenarios.load import load_scenario
 from trio_gateway.chaos.scenarios.schema import scenario_schema
-from trio_gateway.policy.problems import PolicyError, Problem
-from trio_gateway.policy.report import as_text
+from trio_gateway.policy.files.problems import PolicyError, Problem
+from trio_gateway.policy.files.report import as_text
 
 FOLDER: Final = Path(__file__).parents[2] / "policies" / "scenarios"
 READY: Final = sorted(FOLDER.glob("*.yaml"))

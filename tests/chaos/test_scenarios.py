@@ -17,7 +17,7 @@ from trio_gateway.chaos.worlds import presets as upstream_presets
 from trio_gateway.chaos.worlds.outline import Fails, Hangs
 from trio_gateway.chaos.worlds.world import Slows, Spell
 from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.files.problems import PolicyError
 from trio_gateway.policy.route import Policy
 
 HEAD = """\

@@ -16,7 +16,7 @@ from trio_gateway.chaos.scenarios.policies import (
 )
 from trio_gateway.chaos.scenarios.run import Run, run_decisions
 from trio_gateway.chaos.scenarios.texts import run_text
-from trio_gateway.policy.document import Document
+from trio_gateway.policy.files.document import Document
 
 FOLDER = Path(__file__).parents[2] / "policies" / "scenarios"
 READY = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}

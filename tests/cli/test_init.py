@@ -10,9 +10,9 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from trio_gateway.cli import main
-from trio_gateway.policy.judge import judge
+from trio_gateway.policy.format.starter import STARTER
+from trio_gateway.policy.judgement.judge import judge
 from trio_gateway.policy.load import load
-from trio_gateway.policy.starter import STARTER
 
 ENVIRON = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1", "APP_KEY": "tgw_1"}
 

@@ -20,8 +20,8 @@ from tests.web.house import House, a_house
 from trio_gateway.cli.reload import Reloader
 from trio_gateway.cli.vigil import POLL_S, SETTLE_S
 from trio_gateway.cli.watch import WatchedFiles
+from trio_gateway.policy.files.problems import PROBLEMS_SHOWN_MAX
 from trio_gateway.policy.load import load_policy
-from trio_gateway.policy.problems import PROBLEMS_SHOWN_MAX
 from trio_gateway.policy.route import Account, Policy
 from trio_gateway.web.gateway import PolicyNews, Refusal
 

@@ -19,9 +19,9 @@ from trio_gateway.failover.events import AttemptFailed
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.failover.rehearsal import Fate, LongestDice, Moment, rehearse
-from trio_gateway.policy.bounds import bounds_of
-from trio_gateway.policy.explain import Asked, explain
-from trio_gateway.policy.given import Ill, impose, parse_given
+from trio_gateway.policy.explanation.explain import Asked, explain
+from trio_gateway.policy.explanation.given import Ill, impose, parse_given
+from trio_gateway.policy.judgement.bounds import bounds_of
 from trio_gateway.policy.route import Route, Target
 
 ROUTES = 1_000

@@ -23,8 +23,8 @@ from trio_gateway.failover.commands import Commit, Dial, Reason, Refuse
 from trio_gateway.failover.events import AttemptFailed
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.policy.bounds import bounds_of
-from trio_gateway.policy.explain import Asked, explain
+from trio_gateway.policy.explanation.explain import Asked, explain
+from trio_gateway.policy.judgement.bounds import bounds_of
 from trio_gateway.policy.route import Route
 
 ROUTES = 1_000

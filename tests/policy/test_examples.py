@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy.fields import FIXED_FAILURES
-from trio_gateway.policy.judge import judge
-from trio_gateway.policy.load import load, load_policy, read_policy
-from trio_gateway.policy.model import (
+from trio_gateway.policy.format.fields import FIXED_FAILURES
+from trio_gateway.policy.format.model import (
     AttemptsSection,
     BreakerSection,
     GatewaySection,
@@ -22,6 +20,8 @@ from trio_gateway.policy.model import (
     RetrySection,
     Timeouts,
 )
+from trio_gateway.policy.judgement.judge import judge
+from trio_gateway.policy.load import load, load_policy, read_policy
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import FAILURES_THAT_MOVE, CommitMode, Hedge, Policy
 from trio_gateway.policy.route import Timeouts as TimeoutValues

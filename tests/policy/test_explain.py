@@ -13,8 +13,7 @@ from trio_gateway.failover.cooldown import Disabled
 from trio_gateway.failover.failures import FailureClass
 from trio_gateway.failover.fleet import Fleet
 from trio_gateway.failover.view import TargetState
-from trio_gateway.policy.bounds import bounds_of
-from trio_gateway.policy.explain import (
+from trio_gateway.policy.explanation.explain import (
     Asked,
     Ended,
     Refused,
@@ -23,8 +22,15 @@ from trio_gateway.policy.explain import (
     explain,
     is_asked_again,
 )
-from trio_gateway.policy.explain_text import as_json, as_mermaid, as_text
-from trio_gateway.policy.given import Given, GivenError, Ill, impose, parse_given
+from trio_gateway.policy.explanation.explain_text import as_json, as_mermaid, as_text
+from trio_gateway.policy.explanation.given import (
+    Given,
+    GivenError,
+    Ill,
+    impose,
+    parse_given,
+)
+from trio_gateway.policy.judgement.bounds import bounds_of
 from trio_gateway.policy.route import CommitMode, CommitPoint, OnHint, Patience, Route
 
 OVERLAP = Reason.OVERLAP

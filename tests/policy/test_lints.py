@@ -9,10 +9,10 @@ import yaml
 
 from tests.cli.processes import POLICIES
 from tests.factories import a_target
-from trio_gateway.policy.contexts import context_of
-from trio_gateway.policy.findings import Lint
-from trio_gateway.policy.judge import Judgement, judge
-from trio_gateway.policy.lints import LOOKS
+from trio_gateway.policy.judgement.contexts import context_of
+from trio_gateway.policy.judgement.findings import Lint
+from trio_gateway.policy.judgement.judge import Judgement, judge
+from trio_gateway.policy.judgement.lints import LOOKS
 from trio_gateway.policy.load import load
 
 WALL = 1_800_000_000.0  # in January 2027

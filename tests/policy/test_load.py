@@ -9,14 +9,14 @@ from typing import Final
 
 import pytest
 
+from trio_gateway.policy.files.problems import PolicyError, Problem
+from trio_gateway.policy.files.report import as_text
 from trio_gateway.policy.load import (
     FILE_BYTES_MAX,
     FILES_MAX,
     load_policy,
     read_policy,
 )
-from trio_gateway.policy.problems import PolicyError, Problem
-from trio_gateway.policy.report import as_text
 from trio_gateway.policy.route import Policy
 
 ENVIRON: Final = {

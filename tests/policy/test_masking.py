@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.policy.test_load import REFUSED
-from trio_gateway.policy.masking import HIDDEN, hidden_spans
+from trio_gateway.policy.files.masking import HIDDEN, hidden_spans
 
 
 def masked(text: str) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from trio_gateway.policy.quantities import (
+from trio_gateway.policy.format.quantities import (
     QuantityError,
     parse_duration,
     parse_share,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.policy.test_load import REFUSED
-from trio_gateway.policy.reading import _QuickComposer, compose, read_document
+from trio_gateway.policy.files.reading import _QuickComposer, compose, read_document
 
 COMPLETE = Path(__file__).with_name("complete.yaml").read_text()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from trio_gateway.policy.files.problems import PolicyError
+from trio_gateway.policy.files.references import SECRET_FILE_BYTES_MAX, Placeholders
 from trio_gateway.policy.load import load_policy
-from trio_gateway.policy.problems import PolicyError
-from trio_gateway.policy.references import SECRET_FILE_BYTES_MAX, Placeholders
 from trio_gateway.policy.route import Authorities, Policy, Secret
 
 SECRET = "sk-very-secret"

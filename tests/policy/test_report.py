@@ -2,14 +2,14 @@
 
 import pytest
 
-from trio_gateway.policy.load import read_policy
-from trio_gateway.policy.problems import (
+from trio_gateway.policy.files.problems import (
     PROBLEMS_SHOWN_MAX,
     PolicyError,
     Problem,
     Spot,
 )
-from trio_gateway.policy.report import Part, as_text
+from trio_gateway.policy.files.report import Part, as_text
+from trio_gateway.policy.load import read_policy
 
 
 def refusal(*files: tuple[str, str]) -> PolicyError:

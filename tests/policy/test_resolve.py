@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy import defaults
 from trio_gateway.policy.check import check
-from trio_gateway.policy.document import Document
+from trio_gateway.policy.files.document import Document
+from trio_gateway.policy.files.reading import read_document
+from trio_gateway.policy.files.references import expand
+from trio_gateway.policy.format import defaults
+from trio_gateway.policy.format.model import PolicySection
 from trio_gateway.policy.load import read_policy
-from trio_gateway.policy.model import PolicySection
-from trio_gateway.policy.reading import read_document
-from trio_gateway.policy.references import expand
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import (
     FAILURES_THAT_MOVE,

@@ -11,11 +11,11 @@ import pytest
 
 from tests.policy.test_load import REFUSED
 from tests.policy.write_reference import schema_text, with_table
-from trio_gateway.policy import model
-from trio_gateway.policy.reading import read_document
-from trio_gateway.policy.reference import TABLES, key_of
-from trio_gateway.policy.reference_text import table
-from trio_gateway.policy.schema import policy_schema
+from trio_gateway.policy.files.reading import read_document
+from trio_gateway.policy.format import model
+from trio_gateway.policy.format.reference import TABLES, key_of
+from trio_gateway.policy.format.reference_text import table
+from trio_gateway.policy.format.schema import policy_schema
 
 POLICIES = Path(__file__).parents[2] / "policies"
 FILES = [*sorted(POLICIES.glob("*.yaml")), Path(__file__).with_name("complete.yaml")]

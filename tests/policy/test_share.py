@@ -12,7 +12,7 @@ from trio_gateway.failover.budget import (
     RETRY_RESERVE_PER_S,
     RouteBudgets,
 )
-from trio_gateway.policy.divisible import undividable
+from trio_gateway.policy.judgement.divisible import undividable
 from trio_gateway.policy.load import load, load_policy
 from trio_gateway.policy.route import Policy, Queue, Route, Target
 from trio_gateway.policy.share import Share, divided

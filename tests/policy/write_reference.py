@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from trio_gateway.chaos.scenarios.schema import scenario_schema
-from trio_gateway.policy.reference_text import BEGIN, END, table
-from trio_gateway.policy.schema import JsonSchema, policy_schema
+from trio_gateway.policy.format.reference_text import BEGIN, END, table
+from trio_gateway.policy.format.schema import JsonSchema, policy_schema
 
 SCHEMAS = {
     "policy.schema.json": policy_schema(),

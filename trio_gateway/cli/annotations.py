@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from trio_gateway.policy.judge import Judgement
-from trio_gateway.policy.problems import PolicyError, Problem, Spot
+from trio_gateway.policy.files.problems import PolicyError, Problem, Spot
+from trio_gateway.policy.judgement.judge import Judgement
 
 # The rule of everything that makes a policy unusable; warnings have their lint's name.
 INVALID = "invalid-policy"

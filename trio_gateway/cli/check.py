@@ -12,10 +12,10 @@ import click
 from trio_gateway.cli import annotations, judgement
 from trio_gateway.cli.refusal import coloured, say, say_refusal
 from trio_gateway.cli.trust import authorities_in
-from trio_gateway.policy.judge import Judgement, judge
+from trio_gateway.policy.files.problems import PolicyError
+from trio_gateway.policy.files.references import Placeholders
+from trio_gateway.policy.judgement.judge import Judgement, judge
 from trio_gateway.policy.load import Loaded, load
-from trio_gateway.policy.problems import PolicyError
-from trio_gateway.policy.references import Placeholders
 
 
 @click.command(short_help="Say whether a policy is valid, and judge it.")

@@ -11,14 +11,14 @@ from click.shell_completion import CompletionItem
 
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.policy import explain_text
 from trio_gateway.policy.check import names
-from trio_gateway.policy.explain import explain as explained
-from trio_gateway.policy.given import Given, GivenError, impose, parse_given
+from trio_gateway.policy.explanation import explain_text
+from trio_gateway.policy.explanation.explain import explain as explained
+from trio_gateway.policy.explanation.given import Given, GivenError, impose, parse_given
+from trio_gateway.policy.files.problems import PolicyError, did_you_mean, listed
+from trio_gateway.policy.files.reading import read_document
+from trio_gateway.policy.files.references import Placeholders
 from trio_gateway.policy.load import load_policy, read_sources
-from trio_gateway.policy.problems import PolicyError, did_you_mean, listed
-from trio_gateway.policy.reading import read_document
-from trio_gateway.policy.references import Placeholders
 from trio_gateway.policy.route import Policy, Route
 
 

@@ -6,9 +6,9 @@ from typing import Final
 import click
 
 from trio_gateway.cli.refusal import say_refusal
+from trio_gateway.policy.files.problems import PolicyError
 from trio_gateway.policy.litellm.translate import Translation, translate
 from trio_gateway.policy.load import read_policy, read_sources
-from trio_gateway.policy.problems import PolicyError
 
 # Stands for every variable while the result is checked; it is an address, too.
 STAND_IN: Final = "https://stand-in.invalid"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from trio_gateway.policy.starter import STARTER
+from trio_gateway.policy.format.starter import STARTER
 
 
 @click.command(short_help="Write a commented policy to start from.")

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from trio_gateway.policy.bounds import Bounds
-from trio_gateway.policy.judge import Judgement, Loss
-from trio_gateway.policy.problems import Source, listed
-from trio_gateway.policy.report import Excerpts, Style, headline, plain
+from trio_gateway.policy.files.problems import Source, listed
+from trio_gateway.policy.files.report import Excerpts, Style, headline, plain
+from trio_gateway.policy.judgement.bounds import Bounds
+from trio_gateway.policy.judgement.judge import Judgement, Loss
 
 
 def as_text(

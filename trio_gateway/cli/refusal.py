@@ -4,8 +4,8 @@ import os
 
 import click
 
-from trio_gateway.policy.problems import PolicyError
-from trio_gateway.policy.report import Part, as_text
+from trio_gateway.policy.files.problems import PolicyError
+from trio_gateway.policy.files.report import Part, as_text
 
 _COLOURS = {
     Part.MESSAGE: "red",

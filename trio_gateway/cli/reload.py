@@ -21,7 +21,7 @@ import trio
 from trio_gateway.cli.vigil import Vigil
 from trio_gateway.cli.watch import Look, WatchedFiles
 from trio_gateway.policy.change import changes
-from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.files.problems import PolicyError
 from trio_gateway.policy.route import Account, Policy
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.web.gateway import PolicyNews, Refusal

@@ -5,7 +5,7 @@ import json
 import click
 
 from trio_gateway.chaos.scenarios.schema import scenario_schema
-from trio_gateway.policy.schema import policy_schema
+from trio_gateway.policy.format.schema import policy_schema
 
 
 @click.command(short_help="Print the JSON Schema of policies or of scenarios.")

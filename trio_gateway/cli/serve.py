@@ -16,7 +16,7 @@ from trio_gateway.cli.house import House, Options
 from trio_gateway.cli.operators import ADMIN_KEY_VARIABLE, admin_key
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.source import PolicySource
-from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.files.problems import PolicyError
 from trio_gateway.serving.awake import run_awake
 from trio_gateway.serving.process import BindError, place_of
 from trio_gateway.serving.server import ServerKind

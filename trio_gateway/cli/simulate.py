@@ -29,8 +29,8 @@ from trio_gateway.chaos.scenarios.texts import (
 )
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.simulate_wire import run_wire
-from trio_gateway.policy.document import Document
-from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.files.document import Document
+from trio_gateway.policy.files.problems import PolicyError
 from trio_gateway.policy.route import Policy
 
 Depth = Callable[[Scenario, Policy, int, str, OnProgress], Run]

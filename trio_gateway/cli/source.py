@@ -9,9 +9,9 @@ from trio_gateway.cli.policy_log import PolicyLog
 from trio_gateway.cli.reload import Governed, Reloader, Retain
 from trio_gateway.cli.trust import authorities_in
 from trio_gateway.cli.watch import Look, WatchedFiles
-from trio_gateway.policy.divisible import undividable
+from trio_gateway.policy.files.problems import PolicyError
+from trio_gateway.policy.judgement.divisible import undividable
 from trio_gateway.policy.load import load
-from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.route import Policy
 from trio_gateway.web.gateway import PolicyNews
 

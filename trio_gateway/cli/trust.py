@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from trio_gateway.policy.check import UntrustedError
-from trio_gateway.policy.references import read_start
+from trio_gateway.policy.files.references import read_start
 from trio_gateway.policy.route import Authorities
 from trio_gateway.upstream.network import trusting
 

@@ -30,7 +30,7 @@ from trio_gateway.chaos.vocabulary.answers import Dialect
 from trio_gateway.chaos.worlds.presets import PRESETS
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.upstream_specs import ProviderSpec, read_providers
-from trio_gateway.policy.problems import PolicyError
+from trio_gateway.policy.files.problems import PolicyError
 
 # A machine slower or faster than this is not what anybody means.
 SPEED_MAX: Final = 100_000.0

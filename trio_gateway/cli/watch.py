@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from trio_gateway.policy.files.problems import PolicyError
+from trio_gateway.policy.files.references import mentioned_files
 from trio_gateway.policy.load import read_sources
-from trio_gateway.policy.problems import PolicyError
-from trio_gateway.policy.references import mentioned_files
 
 Look = tuple[tuple[object, ...], ...]
 """What `stat` said of each file; two that are equal have seen the same."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from trio_gateway.policy import model
-from trio_gateway.policy.document import Document, KeyPath, find, where
-from trio_gateway.policy.problems import Problem, did_you_mean, one_line
-from trio_gateway.policy.references import holds_reference
+from trio_gateway.policy.files.document import Document, KeyPath, find, where
+from trio_gateway.policy.files.problems import Problem, did_you_mean, one_line
+from trio_gateway.policy.files.references import holds_reference
+from trio_gateway.policy.format import model
 from trio_gateway.policy.resolve import (
     access_digest,
     breaker_of,

@@ -13,13 +13,13 @@ from typing import Final
 from pydantic import ValidationError
 
 from trio_gateway.policy.check import AuthoritiesIn, check, read_authorities
-from trio_gateway.policy.complaints import unknown_keys, wrong_values
-from trio_gateway.policy.document import Document
-from trio_gateway.policy.merge import merge
-from trio_gateway.policy.model import PolicySection
-from trio_gateway.policy.problems import PolicyError, Problem, Report, Source
-from trio_gateway.policy.reading import read_document
-from trio_gateway.policy.references import expand, read_start
+from trio_gateway.policy.files.document import Document
+from trio_gateway.policy.files.merge import merge
+from trio_gateway.policy.files.problems import PolicyError, Problem, Report, Source
+from trio_gateway.policy.files.reading import read_document
+from trio_gateway.policy.files.references import expand, read_start
+from trio_gateway.policy.format.complaints import unknown_keys, wrong_values
+from trio_gateway.policy.format.model import PolicySection
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import Authorities, Policy
 

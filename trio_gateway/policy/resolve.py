@@ -12,8 +12,8 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy import defaults, model
-from trio_gateway.policy.model import overlay
+from trio_gateway.policy.format import defaults, model
+from trio_gateway.policy.format.model import overlay
 from trio_gateway.policy.route import (
     FAILURES_THAT_MOVE,
     AccessKey,

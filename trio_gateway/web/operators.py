@@ -11,8 +11,8 @@ from difflib import get_close_matches
 import trio
 from quart import Blueprint, Response, request
 
-from trio_gateway.policy.explain import explain
-from trio_gateway.policy.explain_text import as_json, as_text
+from trio_gateway.policy.explanation.explain import explain
+from trio_gateway.policy.explanation.explain_text import as_json, as_text
 from trio_gateway.policy.route import Policy
 from trio_gateway.relay.record import ExchangeRecord, Outcome
 from trio_gateway.telemetry.log import exchange_fields, iso

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from trio_gateway.policy.judge import judge
+from trio_gateway.policy.files.problems import PolicyError
+from trio_gateway.policy.judgement.judge import judge
 from trio_gateway.policy.litellm.translate import Translation, translate
 from trio_gateway.policy.load import load, read_policy
-from trio_gateway.policy.problems import PolicyError
 from trio_gateway.policy.resolve import resolve
 from trio_gateway.policy.route import Policy
 

@@ -24,8 +24,8 @@ from trio_gateway.chaos.scenarios.reading import (
 from trio_gateway.chaos.scenarios.spreads import seconds, tokens
 from trio_gateway.chaos.worlds.spread import ANSWER_TOKENS
 from trio_gateway.chaos.worlds.world import Arrivals, Clients, Library
-from trio_gateway.policy.document import KeyPath
-from trio_gateway.policy.quantities import parse_size
+from trio_gateway.policy.files.document import KeyPath
+from trio_gateway.policy.format.quantities import parse_size
 
 # A day by the half hour: the rate hardly changes within one.
 _DAY_S: Final = 24 * 3600.0

@@ -18,7 +18,7 @@ from trio_gateway.chaos.scenarios.reading import (
     rate,
     share,
 )
-from trio_gateway.policy.texts import TextError
+from trio_gateway.policy.format.texts import TextError
 
 
 class Unit(Enum):

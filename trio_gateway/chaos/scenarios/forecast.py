@@ -32,7 +32,7 @@ from trio_gateway.chaos.vocabulary.script import (
 )
 from trio_gateway.chaos.worlds.outline import Fails, Hangs, outline_of
 from trio_gateway.chaos.worlds.world import Breaks, Effect, Shrinks, Slows, Spell
-from trio_gateway.policy.problems import listed
+from trio_gateway.policy.files.problems import listed
 from trio_gateway.policy.route import CommitPoint, Target
 from trio_gateway.providers.table import provider_for
 

@@ -7,7 +7,7 @@ from trio_gateway.chaos.scenarios.reading import NUMBER_MAX
 from trio_gateway.chaos.vocabulary.errors import HintForm
 from trio_gateway.chaos.vocabulary.script import UnderWay
 from trio_gateway.chaos.worlds.spread import FIRST_TOKENS
-from trio_gateway.policy.quantities import DURATION_PATTERN, SIZE_PATTERN
+from trio_gateway.policy.format.quantities import DURATION_PATTERN, SIZE_PATTERN
 
 JsonSchema = dict[str, Any]
 

@@ -20,10 +20,10 @@ from trio_gateway.chaos.scenarios.reading import (
 from trio_gateway.chaos.scenarios.spreads import first_token
 from trio_gateway.chaos.worlds.spread import FIRST_TOKENS, Spread
 from trio_gateway.chaos.worlds.world import Capacity, SimulatedTarget
-from trio_gateway.policy.document import Document, KeyPath, Place
+from trio_gateway.policy.files.document import Document, KeyPath, Place
+from trio_gateway.policy.files.problems import PolicyError, Problem
+from trio_gateway.policy.files.reading import read_document
 from trio_gateway.policy.load import read_sources
-from trio_gateway.policy.problems import PolicyError, Problem
-from trio_gateway.policy.reading import read_document
 
 # What is shown to those who have written something else.
 _A_WEATHER: Final = "{fault: down, from: 1m, for: 5m}"

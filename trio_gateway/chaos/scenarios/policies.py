@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from trio_gateway.policy.document import Document, KeyPath
+from trio_gateway.policy.files.document import Document, KeyPath
+from trio_gateway.policy.files.merge import merge
+from trio_gateway.policy.files.problems import PolicyError, Problem
+from trio_gateway.policy.files.reading import read_document
+from trio_gateway.policy.files.references import Placeholders
 from trio_gateway.policy.load import policy_from, read_sources
-from trio_gateway.policy.merge import merge
-from trio_gateway.policy.problems import PolicyError, Problem
-from trio_gateway.policy.reading import read_document
-from trio_gateway.policy.references import Placeholders
 from trio_gateway.policy.route import Policy
 
 _REVISION_CHARS: Final = 12

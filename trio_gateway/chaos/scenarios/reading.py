@@ -8,11 +8,15 @@ and the nearest known one is suggested.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
-from trio_gateway.policy.document import Document, KeyPath
-from trio_gateway.policy.fields import on_or_off
-from trio_gateway.policy.problems import Problem, did_you_mean, listed
-from trio_gateway.policy.quantities import QuantityError, parse_duration, parse_share
-from trio_gateway.policy.texts import TextError
+from trio_gateway.policy.files.document import Document, KeyPath
+from trio_gateway.policy.files.problems import Problem, did_you_mean, listed
+from trio_gateway.policy.format.fields import on_or_off
+from trio_gateway.policy.format.quantities import (
+    QuantityError,
+    parse_duration,
+    parse_share,
+)
+from trio_gateway.policy.format.texts import TextError
 
 ValueT = TypeVar("ValueT")
 

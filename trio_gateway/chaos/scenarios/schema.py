@@ -15,7 +15,7 @@ from trio_gateway.chaos.scenarios.forecast import (
 )
 from trio_gateway.chaos.scenarios.forms import JsonSchema
 from trio_gateway.chaos.scenarios.reference import SCENARIO, SECTIONS, Word, Words
-from trio_gateway.policy.schema import DIALECT, policy_schema
+from trio_gateway.policy.format.schema import DIALECT, policy_schema
 
 # Without these, such a fault says nothing.
 _NEEDED: Final = ("factor", "left")

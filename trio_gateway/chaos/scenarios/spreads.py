@@ -5,8 +5,8 @@ from typing import Final
 
 from trio_gateway.chaos.scenarios.reading import duration, number
 from trio_gateway.chaos.worlds.spread import ANSWER_TOKENS, FIRST_TOKENS, Spread
-from trio_gateway.policy.problems import did_you_mean, listed
-from trio_gateway.policy.texts import TextError
+from trio_gateway.policy.files.problems import did_you_mean, listed
+from trio_gateway.policy.format.texts import TextError
 
 _QUANTILES: Final = ("p50", "p95", "p99", "max")
 _NAMED_TOKENS: Final = {"conversation": ANSWER_TOKENS}

@@ -13,7 +13,12 @@ from typing import Final
 from trio_gateway.chaos.scenarios.forecast import Bad, Moment, effect_of
 from trio_gateway.chaos.scenarios.load import Named, Scenario
 from trio_gateway.chaos.worlds.world import Effect, SimulatedTarget, Spell, World
-from trio_gateway.policy.problems import PolicyError, Problem, did_you_mean, listed
+from trio_gateway.policy.files.problems import (
+    PolicyError,
+    Problem,
+    did_you_mean,
+    listed,
+)
 from trio_gateway.policy.route import Policy, Route, Target
 
 _PLACES: Final = ("first", "second", "third")

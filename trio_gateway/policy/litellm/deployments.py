@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from trio_gateway.policy import texts
-from trio_gateway.policy.document import KeyPath
+from trio_gateway.policy.files.document import KeyPath
+from trio_gateway.policy.files.references import SECRET_HEADERS
+from trio_gateway.policy.format import texts
+from trio_gateway.policy.format.texts import TextError
 from trio_gateway.policy.litellm.reading import Part, as_reference, is_reference
 from trio_gateway.policy.litellm.vendors import NO_KEYS, VENDORS, Vendor, split_model
-from trio_gateway.policy.references import SECRET_HEADERS
-from trio_gateway.policy.texts import TextError
 
 CREDENTIAL_KEYS: Final = ("api_key", "api_base", "base_url", "api_version")
 SHARES: Final = ("weight", "rpm", "tpm")

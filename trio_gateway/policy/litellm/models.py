@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy import defaults
+from trio_gateway.policy.format import defaults
+from trio_gateway.policy.format.quantities import DURATION_MAX_S
 from trio_gateway.policy.litellm.deployments import SHARES, Deployment
 from trio_gateway.policy.litellm.reading import Notes
 from trio_gateway.policy.litellm.settings import Settings
-from trio_gateway.policy.quantities import DURATION_MAX_S
 from trio_gateway.policy.route import FAILURES_THAT_MOVE
 
 Target = dict[str, object]

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from trio_gateway.policy.document import Document, KeyPath, key_text
-from trio_gateway.policy.problems import Problem
+from trio_gateway.policy.files.document import Document, KeyPath, key_text
+from trio_gateway.policy.files.problems import Problem
 
 _ENVIRON: Final = "os.environ/"
 

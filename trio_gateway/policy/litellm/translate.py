@@ -7,8 +7,11 @@ from typing import Final
 
 import yaml
 
-from trio_gateway.policy import defaults, texts
-from trio_gateway.policy.document import Document
+from trio_gateway.policy.files.document import Document
+from trio_gateway.policy.files.problems import PolicyError, Problem
+from trio_gateway.policy.files.reading import HAS_NO_VALUE, read_document
+from trio_gateway.policy.format import defaults, texts
+from trio_gateway.policy.format.texts import TextError
 from trio_gateway.policy.litellm.deployments import (
     CREDENTIAL_KEYS,
     Deployment,
@@ -25,9 +28,6 @@ from trio_gateway.policy.litellm.models import (
 )
 from trio_gateway.policy.litellm.reading import Note, Notes, Part
 from trio_gateway.policy.litellm.settings import Settings, SettingsReader
-from trio_gateway.policy.problems import PolicyError, Problem
-from trio_gateway.policy.reading import HAS_NO_VALUE, read_document
-from trio_gateway.policy.texts import TextError
 
 _OPEN_TO_ALL: Final = (
     "there is no master_key, and here nobody may ask without a key: set GATEWAY_KEY"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from trio_gateway.policy.problems import Problem, Source, Spot
+from trio_gateway.policy.files.problems import Problem, Source, Spot
 
 KeyPath = tuple[str | int, ...]
 

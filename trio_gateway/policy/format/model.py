@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from trio_gateway.policy.defaults import ATTEMPTS_CEILING
-from trio_gateway.policy.fields import (
+from trio_gateway.policy.format.defaults import ATTEMPTS_CEILING
+from trio_gateway.policy.format.fields import (
     COUNT_MAX,
     LIST,
     MAPPING,
@@ -45,7 +45,7 @@ from trio_gateway.policy.fields import (
     hard_alone,
     off_is_a_word,
 )
-from trio_gateway.policy.texts import TextError
+from trio_gateway.policy.format.texts import TextError
 
 
 class Section(BaseModel):

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from trio_gateway.failover.run import LENGTH
-from trio_gateway.policy import defaults
-from trio_gateway.policy.contexts import (
+from trio_gateway.policy.format import defaults
+from trio_gateway.policy.judgement.contexts import (
     context_fallback_too_small,
     fallback_holds_less,
 )
-from trio_gateway.policy.findings import Finding, Lint
-from trio_gateway.policy.judged import Judged, Look
+from trio_gateway.policy.judgement.findings import Finding, Lint
+from trio_gateway.policy.judgement.judged import Judged, Look
 from trio_gateway.policy.route import AccessKey, Jitter, OnHint, Route
 
 # What stands between a client and here gives up on a silent connection after about so

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from trio_gateway.policy.masking import HIDDEN, hidden_spans
-from trio_gateway.policy.problems import (
+from trio_gateway.policy.files.masking import HIDDEN, hidden_spans
+from trio_gateway.policy.files.problems import (
     PROBLEMS_SHOWN_MAX,
     PolicyError,
     Problem,
@@ -21,7 +21,7 @@ from trio_gateway.policy.problems import (
     Spot,
     and_more,
 )
-from trio_gateway.policy.syntax import LINE_ENDS
+from trio_gateway.policy.files.syntax import LINE_ENDS
 
 # A terminal is 80 wide at least; a line of a policy rarely is wider than this.
 LINE_SHOWN_MAX: Final = 100

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trio_gateway.policy.model import Section
+from trio_gateway.policy.format.model import Section
 
 
 @dataclass(frozen=True, slots=True)

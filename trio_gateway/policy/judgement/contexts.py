@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from trio_gateway.policy.findings import Finding, Lint
-from trio_gateway.policy.judged import Judged
+from trio_gateway.policy.judgement.findings import Finding, Lint
+from trio_gateway.policy.judgement.judged import Judged
 from trio_gateway.policy.route import Route, Target
 
 # How many tokens a model reads, from the providers' own pages. A name may end in a

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from trio_gateway.policy.document import Document, KeyPath
-from trio_gateway.policy.findings import Finding
+from trio_gateway.policy.files.document import Document, KeyPath
+from trio_gateway.policy.judgement.findings import Finding
 from trio_gateway.policy.route import Policy, Route, Target
 
 

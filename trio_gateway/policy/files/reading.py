@@ -13,7 +13,7 @@ from typing import Final
 import yaml
 from yaml.composer import Composer
 
-from trio_gateway.policy.document import (
+from trio_gateway.policy.files.document import (
     Document,
     KeyPath,
     Place,
@@ -21,8 +21,8 @@ from trio_gateway.policy.document import (
     problem_at,
     where,
 )
-from trio_gateway.policy.problems import Problem
-from trio_gateway.policy.syntax import DEPTH_MAX, TOO_DEEP, not_yaml
+from trio_gateway.policy.files.problems import Problem
+from trio_gateway.policy.files.syntax import DEPTH_MAX, TOO_DEEP, not_yaml
 
 # Aliases let some lines of YAML stand for billions of values. No policy of 1 MiB has
 # more than this many of its own.

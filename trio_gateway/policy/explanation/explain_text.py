@@ -6,7 +6,7 @@ from typing import Final, assert_never
 
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.view import TargetState, TargetView
-from trio_gateway.policy.explain import (
+from trio_gateway.policy.explanation.explain import (
     Asked,
     Ended,
     Explanation,

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final, TypeGuard, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from trio_gateway.policy import model
-from trio_gateway.policy.document import Document, KeyPath, Place
-from trio_gateway.policy.fields import ALTERNATIVES
-from trio_gateway.policy.problems import Problem, listed, nearest
-from trio_gateway.policy.quantities import QuantityError
-from trio_gateway.policy.references import holds_reference
-from trio_gateway.policy.texts import TextError
+from trio_gateway.policy.files.document import Document, KeyPath, Place
+from trio_gateway.policy.files.problems import Problem, listed, nearest
+from trio_gateway.policy.files.references import holds_reference
+from trio_gateway.policy.format import model
+from trio_gateway.policy.format.fields import ALTERNATIVES
+from trio_gateway.policy.format.quantities import QuantityError
+from trio_gateway.policy.format.texts import TextError
 
 Words = tuple[str, str]
 """A message and a remedy."""

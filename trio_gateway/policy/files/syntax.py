@@ -11,7 +11,7 @@ from typing import Final
 
 import yaml
 
-from trio_gateway.policy.problems import Problem, Spot
+from trio_gateway.policy.files.problems import Problem, Spot
 
 # What `reading` says where it stops composing, and what it stops at.
 TOO_DEEP: Final = "nested too deeply"

@@ -32,7 +32,7 @@ from trio_gateway.failover.rehearsal import (
     rehearse,
 )
 from trio_gateway.failover.view import TargetView, describe
-from trio_gateway.policy.bounds import Bounds, bounds_of
+from trio_gateway.policy.judgement.bounds import Bounds, bounds_of
 from trio_gateway.policy.route import CommitMode, OnHint, Route
 
 _SERVER_ERROR: Final = Failure(FailureClass.SERVER_ERROR, "server error", 500)

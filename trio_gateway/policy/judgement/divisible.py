@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from trio_gateway.policy.document import KeyPath
-from trio_gateway.policy.judged import Judged
+from trio_gateway.policy.files.document import KeyPath
+from trio_gateway.policy.files.problems import Problem
+from trio_gateway.policy.judgement.judged import Judged
 from trio_gateway.policy.load import Loaded
-from trio_gateway.policy.problems import Problem
 
 
 def undividable(loaded: Loaded, count: int) -> list[Problem]:

@@ -20,16 +20,16 @@ from pydantic import (
 )
 
 from trio_gateway.failover.failures import FailureClass
-from trio_gateway.policy import texts
-from trio_gateway.policy.problems import did_you_mean, listed
-from trio_gateway.policy.quantities import (
+from trio_gateway.policy.files.problems import did_you_mean, listed
+from trio_gateway.policy.format import texts
+from trio_gateway.policy.format.quantities import (
     DURATION_PATTERN,
     SIZE_PATTERN,
     parse_duration,
     parse_share,
     parse_size,
 )
-from trio_gateway.policy.texts import TextError
+from trio_gateway.policy.format.texts import TextError
 
 # Nobody counts higher by hand; it keeps numbers within what other tools can hold.
 COUNT_MAX: Final = 1_000_000

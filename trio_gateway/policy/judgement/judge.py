@@ -7,13 +7,13 @@ the findings of all lints but those that a comment silences.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trio_gateway.policy.bounds import Bounds, bounds_of
-from trio_gateway.policy.contexts import unjudged
-from trio_gateway.policy.findings import Lint, Silences
-from trio_gateway.policy.judged import Judged
-from trio_gateway.policy.lints import LOOKS, access_keys, unused_providers
+from trio_gateway.policy.files.problems import Problem
+from trio_gateway.policy.judgement.bounds import Bounds, bounds_of
+from trio_gateway.policy.judgement.contexts import unjudged
+from trio_gateway.policy.judgement.findings import Lint, Silences
+from trio_gateway.policy.judgement.judged import Judged
+from trio_gateway.policy.judgement.lints import LOOKS, access_keys, unused_providers
 from trio_gateway.policy.load import Loaded
-from trio_gateway.policy.problems import Problem
 from trio_gateway.policy.route import Policy
 
 

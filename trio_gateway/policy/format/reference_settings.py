@@ -5,8 +5,8 @@ It is a part of `reference`.
 
 from typing import Final
 
-from trio_gateway.policy import defaults, model
-from trio_gateway.policy.reference_key import Key, Table, percent, seconds
+from trio_gateway.policy.format import defaults, model
+from trio_gateway.policy.format.reference_key import Key, Table, percent, seconds
 
 _SETTINGS: Final = {
     "commit": Key(

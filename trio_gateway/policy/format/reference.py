@@ -8,10 +8,10 @@ stand under `defaults` is in `reference_settings`.
 from dataclasses import replace
 from typing import Final
 
-from trio_gateway.policy import defaults, model
-from trio_gateway.policy.model import Section
-from trio_gateway.policy.reference_key import Key, Table, mebibytes, seconds
-from trio_gateway.policy.reference_settings import SETTINGS
+from trio_gateway.policy.format import defaults, model
+from trio_gateway.policy.format.model import Section
+from trio_gateway.policy.format.reference_key import Key, Table, mebibytes, seconds
+from trio_gateway.policy.format.reference_settings import SETTINGS
 
 _POLICY: Final = {
     "version": Key("The format of the file; each file begins with it.", "1"),

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from trio_gateway.policy.document import Document, KeyPath, find
-from trio_gateway.policy.problems import Problem, listed, one_line
+from trio_gateway.policy.files.document import Document, KeyPath, find
+from trio_gateway.policy.files.problems import Problem, listed, one_line
 
 # A secret file holds one credential; the largest that we know of, a service account's
 # JSON, has under 3 KiB.

@@ -7,8 +7,8 @@ places, for which of the two would win is nobody's guess.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trio_gateway.policy.document import Document, KeyPath, Place, where
-from trio_gateway.policy.problems import Problem
+from trio_gateway.policy.files.document import Document, KeyPath, Place, where
+from trio_gateway.policy.files.problems import Problem
 
 
 def merge(

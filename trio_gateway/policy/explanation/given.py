@@ -15,8 +15,8 @@ from typing import Final
 
 from trio_gateway.failover.cooldown import Disabled, Disablement
 from trio_gateway.failover.fleet import Fleet
-from trio_gateway.policy.problems import did_you_mean, listed
-from trio_gateway.policy.quantities import QuantityError, parse_duration
+from trio_gateway.policy.files.problems import did_you_mean, listed
+from trio_gateway.policy.format.quantities import QuantityError, parse_duration
 from trio_gateway.policy.route import Route, Target
 
 # What a provider's rate limit, counted by the minute, asks for on average.

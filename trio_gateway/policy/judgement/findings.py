@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from trio_gateway.policy.document import Document, KeyPath
-from trio_gateway.policy.problems import Problem, Source, did_you_mean, listed
+from trio_gateway.policy.files.document import Document, KeyPath
+from trio_gateway.policy.files.problems import Problem, Source, did_you_mean, listed
 
 _COMMENT: Final = re.compile(r"#\s*trio-gateway:\s*ignore\s*=\s*([\w, -]*)")
 

@@ -7,9 +7,9 @@ from `reference`.
 from collections.abc import Iterator
 from typing import Any
 
-from trio_gateway.policy.model import PolicySection
-from trio_gateway.policy.reference import TABLES
-from trio_gateway.policy.schema import JsonSchema, policy_schema
+from trio_gateway.policy.format.model import PolicySection
+from trio_gateway.policy.format.reference import TABLES
+from trio_gateway.policy.format.schema import JsonSchema, policy_schema
 
 BEGIN = "<!-- every key: made by tests/policy/write_reference.py -->"
 END = "<!-- every key: ends here -->"

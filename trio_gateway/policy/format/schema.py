@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import yaml
 
-from trio_gateway.policy import model
-from trio_gateway.policy.fields import DECIDED_FIELDS, REFERENCE_PATTERN
-from trio_gateway.policy.model import PolicySection, Section
-from trio_gateway.policy.quantities import DURATION_PATTERN
-from trio_gateway.policy.reference import key_of
+from trio_gateway.policy.format import model
+from trio_gateway.policy.format.fields import DECIDED_FIELDS, REFERENCE_PATTERN
+from trio_gateway.policy.format.model import PolicySection, Section
+from trio_gateway.policy.format.quantities import DURATION_PATTERN
+from trio_gateway.policy.format.reference import key_of
 
 JsonSchema = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""What becomes of a request: `trio-gateway explain`, by the production engine."""
