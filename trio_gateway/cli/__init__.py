@@ -1,6 +1,21 @@
 """The command line: it composes the floors, and is the only one that knows them all.
 
 Exit codes: 0 good; 1 the answer is no; 2 wrong usage, or a file that cannot be used.
+
+    each command    a module of its name; `import_`, since `import` is Python's
+    serve           `alone`, one process that is all of the gateway; or `crew`, the
+                    supervisor's, with a `worker` each, told by `orders`
+        house       everything a serving process is made of, put together
+        source      the policy's files, read by `reload` when the `vigil` says so, for
+                    a `watch` saw them change; `policy_log` says what came of it
+        certificate the clients' TLS, renewed in the same way; `trust`: is it any good?
+        operators   their listener; `logs`, `announce`: what is said, and where
+        demo        two simulated providers beside it
+    check           `judgement` of a valid policy; `refusal` of one that is none; both
+                    as `annotations` for other tools
+    simulate        `simulate_wire`, where it is asked for the depth of bytes
+    upstream        `upstream_specs`, the providers that it is asked for
+    bench           `bench_departures`, `bench_engine`; `profiled` runs any command
 """
 
 from typing import ClassVar
