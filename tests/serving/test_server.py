@@ -59,6 +59,7 @@ async def bytes_of(stream: trio.abc.HalfCloseableStream) -> bytes:
 async def test_beyond_the_limit_a_client_is_told_to_come_back(
     kind: ServerKind,
     autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     listener = MemoryListener()
     server = Server(Toy(), Limits(connections_max=2), kind=kind)
@@ -73,6 +74,9 @@ async def test_beyond_the_limit_a_client_is_told_to_come_back(
         assert refused.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1\r\n" in refused
         assert server.connections == 2
+        assert caplog.messages == [
+            "client_turned_away 2 are busy, as many as open files allow dropped=0"
+        ]
 
         await busy[0].aclose()
         await trio.sleep(1)
@@ -151,6 +155,8 @@ async def test_a_lasting_failure_of_accept_neither_spins_nor_ends_the_server(
         assert (await ask(await listener.dial())).startswith(b"HTTP/1.1 200")
         nursery.cancel_scope.cancel()
     assert len(caplog.records) == 10
+    assert caplog.messages[0].startswith("accept_failed error=PermissionError:EPERM ")
+    assert "firewall" not in caplog.text
 
 
 def test_half_of_the_files_are_for_clients() -> None:

@@ -4,6 +4,7 @@ A line names the exception's type and place. It leaves out its text, which may q
 prompt or a key, and it is rationed, because a stranger may be able to provoke it.
 """
 
+import errno
 import logging
 import traceback
 from typing import Final
@@ -25,6 +26,7 @@ class FailureLog:
 
     def __init__(self) -> None:
         self._ration = Ration()
+        self._warnings = Ration()
 
     def note(self, event: str, error: BaseException) -> None:
         """Write one line about a failure, unless there were too many of late."""
@@ -32,6 +34,12 @@ class FailureLog:
         if dropped is not None:
             line = "%s error=%s at=%s dropped=%d"
             logger.error(line, event, *describe(error), dropped)
+
+    def warn(self, event: str, words: str) -> None:
+        """Write one line, in our own words, of what an operator may want to mend."""
+        dropped = self._warnings.take()
+        if dropped is not None:
+            logger.warning("%s %s dropped=%d", event, words, dropped)
 
 
 class Ration:
@@ -59,10 +67,18 @@ class Ration:
 def describe(error: BaseException) -> tuple[str, str]:
     """Name an exception's type and place, or those of the members of a group."""
     leaves = list(_leaves(error))
-    names = ",".join(sorted({type(leaf).__name__ for leaf in leaves}))
+    names = ",".join(sorted({_name(leaf) for leaf in leaves}))
     frames = traceback.extract_tb(leaves[0].__traceback__)[-FRAMES_MAX:]
     place = " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(frames))
     return names, place or "?"
+
+
+def _name(error: BaseException) -> str:
+    """The type, and the name of the system's reason: no text, for it may quote."""
+    name = type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    reason = errno.errorcode.get(number or 0)
+    return name if reason is None else f"{name}:{reason}"
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -199,9 +199,14 @@ class Server:
     def _admit(self, stream: trio.abc.Stream, connections: trio.Nursery) -> None:
         # A client at work is worth more than one that may never ask again.
         taken = self._open + self._loop.extra_exchanges
-        if taken < self.limits.connections_max or self._loop.close_oldest_idle():
+        limit = self.limits.connections_max
+        if taken < limit or self._loop.close_oldest_idle():
             connections.start_soon(self.serve_stream, stream)
-        elif self._refusing < REFUSALS_MAX:
+            return
+        self.failures.warn(
+            "client_turned_away", f"{limit} are busy, as many as open files allow"
+        )
+        if self._refusing < REFUSALS_MAX:
             self._refusing += 1
             connections.start_soon(self._refuse, self._secured(stream))
         else:
