@@ -1,4 +1,4 @@
-"""What a plain request costs from its first byte to its log line, in calls.
+"""What a request costs from its first byte to its log line, and a chunk, in calls.
 
 A count is the same on every machine, so a step that is added cannot hide in noise.
 Between the seams everything is the product's own: its serving loop, its app, its
@@ -11,6 +11,7 @@ import json
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from statistics import median
 
 import pytest
@@ -18,7 +19,7 @@ import trio
 
 from tests.factories import KEY, a_policy
 from tests.failover.test_cost import calls_in
-from tests.relay.driver import GOOD_JSON
+from tests.relay.driver import DONE, GOOD_JSON, an_event
 from trio_gateway.access.keys import Keyring
 from trio_gateway.failover.failures import Failure
 from trio_gateway.failover.fleet import Fleet
@@ -45,18 +46,28 @@ from trio_gateway.web.ids import Ids
 WARM_UP = 50
 REQUESTS = 50
 CALLS_MAX = 650  # 631 on 30 November 2026
+CHUNK_CALLS_MAX = 48  # 45 on that day
 
-BODY = json.dumps(
-    {"model": "chat", "messages": [{"role": "user", "content": "x" * 400}]}
-).encode()
-REQUEST = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8080\r\n"
-    b"authorization: Bearer %b\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\n\r\n%b" % (KEY.encode(), len(BODY), BODY)
-)
+
+def a_request(**more: object) -> bytes:
+    messages = [{"role": "user", "content": "x" * 400}]
+    body = json.dumps({"model": "chat", "messages": messages, **more}).encode()
+    return (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8080\r\n"
+        b"authorization: Bearer %b\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%b" % (KEY.encode(), len(body), body)
+    )
+
+
+REQUEST = a_request()
 ANSWER = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\n\r\n%b" % (len(GOOD_JSON), GOOD_JSON)
+)
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
 )
 
 
@@ -67,8 +78,9 @@ class ReadyWire:
     client: Address = None
     server: Address = None
 
-    def __init__(self, owner: Owner, requests: int) -> None:
+    def __init__(self, owner: Owner, requests: int, request: bytes) -> None:
         self._left = requests
+        self._request = request
         self.answers: list[bytes] = []
 
     async def carry(self, conversation: Callable[[], Awaitable[None]]) -> None:
@@ -76,7 +88,7 @@ class ReadyWire:
 
     async def receive(self) -> bytes:
         self._left -= 1
-        return REQUEST if self._left >= 0 else b""
+        return self._request if self._left >= 0 else b""
 
     async def send(self, data: bytes) -> None:
         self.answers.append(data)
@@ -115,12 +127,35 @@ class ReadyLink:
         """There is nothing to close."""
 
 
+class SpeakingLink(ReadyLink):
+    """One that says so many words, an event and a read for each."""
+
+    def __init__(self, words: int) -> None:
+        events = [an_event(f"word {number}") for number in range(words)]
+        parts = (*events, an_event(finish="stop"), DONE, b"")
+        self._answer = [STREAM_HEAD, *map(in_a_chunk, parts)]
+        self._reads = iter(self._answer)
+
+    async def send(
+        self, data: bytes | memoryview, *, heeds: bool = True
+    ) -> bytes | memoryview:
+        self._reads = iter(self._answer)
+        return b""
+
+    async def receive(self) -> bytes:
+        return next(self._reads)
+
+
+def in_a_chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class ReadyUpstream:
     """The product's own pool, over links to such a provider."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: Callable[[], Link]) -> None:
         async def dial(host: str, port: int, tls: Tls | None) -> Link:
-            return ReadyLink()
+            return link()
 
         trust = ssl.create_default_context()
         self._pool = Pool("http://a.test:80/v1", dial, trust)
@@ -137,7 +172,10 @@ class ReadyUpstream:
 class Town:
     """A gateway between the two, as a process puts it together."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, link: Callable[[], Link] = ReadyLink, request: bytes = REQUEST
+    ) -> None:
+        self._request = request
         policy = a_policy()
         metrics = Metrics(slugs=policy.routes)
         self.lines: list[str] = []
@@ -145,7 +183,7 @@ class Town:
             metrics, self.lines.append, observers=(RecentExchanges().observe,)
         )
         relay = Relay(
-            upstream=ReadyUpstream(),
+            upstream=ReadyUpstream(link),
             fleet=Fleet(),
             recorder=recorder.record,
             wall_clock=time.time,
@@ -162,7 +200,7 @@ class Town:
         wires: list[ReadyWire] = []
 
         def wire_to(owner: Owner) -> ReadyWire:
-            wires.append(ReadyWire(owner, requests))
+            wires.append(ReadyWire(owner, requests, self._request))
             return wires[0]
 
         connection = Connection(
@@ -197,3 +235,14 @@ async def test_a_plain_request_takes_no_more_calls_than_were_counted() -> None:
     of_a_connection = calls_of(town, 0)
     of_requests = median([calls_of(town, REQUESTS) for _ in range(3)])
     assert (of_requests - of_a_connection) / REQUESTS <= CALLS_MAX
+
+
+async def test_a_chunk_takes_no_more_calls_than_were_counted() -> None:
+    calls = []
+    for words in (20, 120):
+        town = Town(partial(SpeakingLink, words), a_request(stream=True))
+        answers = await town.serve(2)
+        assert answers[-1].endswith(b"0\r\n\r\n")
+        assert b"".join(answers).count(b"word ") == 2 * words
+        calls.append(median([calls_of(town, 1) for _ in range(3)]))
+    assert (calls[1] - calls[0]) / 100 <= CHUNK_CALLS_MAX
