@@ -66,6 +66,8 @@ async def test_a_stream_cut_at_any_byte_never_passes_as_whole(
             assert run.client.is_finished, "a cut after the last word loses no text"
             assert RECORDED.startswith(run.client.received)
             assert run.record.outcome is Outcome.COMPLETED
+            is_over = b"[DONE]\n\n" in RECORDED[:k] or ending is Ending.CLEAN
+            assert (run.record.detail is None) == is_over, "but it is told"
 
 
 async def test_however_a_stream_is_sliced_it_passes_byte_for_byte(
@@ -76,6 +78,32 @@ async def test_however_a_stream_is_sliced_it_passes_byte_for_byte(
         run = await a_run(a_route("a"), a=[a_stream(*pieces)]).go()
         assert run.client.received == RECORDED
         assert run.client.is_finished
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "detail"),
+    [
+        (a_stream(*GOOD_EVENTS), None),
+        (a_stream(*GOOD_EVENTS[:-1]), None),
+        (a_stream(*GOOD_EVENTS[:-1], ending=Ending.HANG), "idle, after its last word"),
+        (
+            a_stream(*GOOD_EVENTS[:-1], b'data: {"error":{"message":"no"}}\n\n'),
+            "error inside a 200: server error, after its last word",
+        ),
+        (
+            a_stream(*GOOD_EVENTS[:-1], b"data: {half\n\n"),
+            "malformed event, after its last word",
+        ),
+    ],
+)
+async def test_what_breaks_after_the_last_word_is_told(
+    behaviour: Behaviour,
+    detail: str | None,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    run = await a_run(a_route("a"), a=[behaviour]).go()
+    assert run.client.is_finished
+    assert (run.record.outcome, run.record.detail) == (Outcome.COMPLETED, detail)
 
 
 BREAKS: dict[str, Behaviour] = {

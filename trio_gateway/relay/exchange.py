@@ -69,6 +69,7 @@ class Exchange:
         "_admission",
         "_alarm",
         "_asking",
+        "_broken_after",
         "_crash",
         "_curfew_alarm",
         "_engine",
@@ -110,6 +111,7 @@ class Exchange:
         self._requests: dict[int, UpstreamRequest] = {}  # by the attempt's number
         self._own: UpstreamRequest | None = None  # that this exchange's own task runs
         self._has_stalled = False  # the client, with a whole answer before it
+        self._broken_after: str | None = None  # an answer that was whole by then
         self._is_settling = False  # news mean something
         self._others: LateNursery | None = None  # once there is a second attempt
         self._alarm = self._curfew_alarm = None
@@ -214,6 +216,7 @@ class Exchange:
             case OpenAnswer() as answer:
                 self._asking.request = self._asking.request.without_body()
                 failure = await pump(answer, winner.body, client, clocks)
+                self._broken_after = answer.passage.broken_after
                 if failure is None:
                     with trio.move_on_after(_LAST_CHUNK_S):
                         await winner.stream.receive()
@@ -272,6 +275,10 @@ class Exchange:
         if winner is not None and winner.opened_at is not None:
             first_token_s = winner.opened_at - admission.started_at
         failure = None if winner is None else winner.failure
+        if failure is not None:
+            detail = detail or failure.cause
+        elif self._broken_after is not None:
+            detail = detail or f"{self._broken_after}, after its last word"
         self._relay.recorder(
             ExchangeRecord(
                 id=admission.id,
@@ -289,7 +296,7 @@ class Exchange:
                 target=self.target,
                 attempts=self._attempts_until(now),
                 bytes_out=bytes_out,
-                detail=detail or (failure.cause if failure else None),
+                detail=detail,
                 winner=None if winner is None else winner.number,
                 shed=shed,
             )

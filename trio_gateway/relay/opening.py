@@ -219,6 +219,8 @@ async def _read_events(
         if isinstance(data, Failure) or not data:
             if passage.is_whole:
                 passage.is_over = True  # what might have followed is no text
+                if isinstance(data, Failure):
+                    passage.end_early(data.cause)
                 break
             if isinstance(data, Failure):
                 return data if wait.cancelled_caught else _cut_short(data)

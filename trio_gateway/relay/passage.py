@@ -20,7 +20,15 @@ class Passage:
         read_error: what an `error` member inside the stream means.
     """
 
-    __slots__ = ("_parser", "_read_error", "_reader", "broken", "is_over", "tokens")
+    __slots__ = (
+        "_parser",
+        "_read_error",
+        "_reader",
+        "broken",
+        "broken_after",
+        "is_over",
+        "tokens",
+    )
 
     def __init__(
         self, *, choices: int, read_error: Callable[[object], Failure]
@@ -31,6 +39,7 @@ class Passage:
         self.tokens = 0  # events that carried content
         self.is_over = False  # nothing that could come would matter to the client
         self.broken: Failure | None = None
+        self.broken_after: str | None = None  # what came of it once it was whole
 
     @property
     def has_begun(self) -> bool:
@@ -84,6 +93,11 @@ class Passage:
     def _break(self, failure: Failure) -> None:
         """Stop here. What breaks after the last `finish_reason` loses no text."""
         if self.is_whole:
-            self.is_over = True
+            self.end_early(failure.cause)
         else:
             self.broken = failure
+
+    def end_early(self, cause: str) -> None:
+        """Stop here, since it is whole and what could still follow will not come."""
+        self.is_over = True
+        self.broken_after = cause

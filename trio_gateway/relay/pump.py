@@ -99,8 +99,12 @@ async def pump(
     if patience.is_over:
         if patience.is_for_client:
             return STALLED
-        is_whole = answer.passage.is_whole
-        last = b"" if is_whole else Failure(FailureClass.INTERRUPTED, _cause(clocks))
+        cause = _cause(clocks)
+        last = b""
+        if answer.passage.is_whole:
+            answer.passage.end_early(cause)
+        else:
+            last = Failure(FailureClass.INTERRUPTED, cause)
     if isinstance(last, Failure):
         return await _break(client, last, clocks)
     return await _finish(client, last, clocks)
@@ -134,6 +138,8 @@ async def _pass_on(
             break
         if isinstance(received, Failure) or not received:
             if passage.is_whole:
+                if received:
+                    passage.end_early(received.cause)
                 return b""
             return received or Failure(FailureClass.INTERRUPTED, "ended unfinished")
         tokens = passage.tokens

@@ -66,6 +66,7 @@ class ExchangeRecord(NamedTuple):
     target: str | None  # the winner, else the last one tried
     attempts: tuple[AttemptRecord, ...]
     bytes_out: int = 0
-    detail: str | None = None  # why it was refused or interrupted, one of our phrases
+    # Why it was refused or interrupted, or what broke when it was whole; our phrases.
+    detail: str | None = None
     winner: int | None = None  # the number of the attempt that committed
     shed: Shed | None = None  # why it was turned away, if it was for our own sake

@@ -46,7 +46,8 @@ def exchange_line(record: ExchangeRecord) -> str:
       commit deadline when it began), `bytes_in`, `in_flight` (attempts at the target
       when it began, itself included) and `cause`;
     - `shed`: why it was turned away, if there was too much at once;
-    - `detail`: why it was refused or interrupted.
+    - `detail`: why it was refused or interrupted; or what broke a stream after its last
+      word, so that `usage` may be missing.
     """
     # Written out, because to build a dict and dump it takes three times as long.
     status, winner = record.status, record.winner
