@@ -19,6 +19,14 @@ def test_no_number_of_tokens_takes_time_away(max_tokens: int | None) -> None:
     assert deadlines.extra_s == 0.0
 
 
+def test_a_number_of_tokens_beyond_all_floats_is_only_large() -> None:
+    wish = Wish(is_stream=False, max_tokens=10**400)
+
+    deadlines = Deadlines.of(a_route(), wish, commits_whole=True, now=0.0)
+
+    assert deadlines.extra_s > a_route().timeouts.total_s
+
+
 # Haste: a client that waits for two seconds is to be answered within one.
 
 HASTY = Wish(is_stream=True, patience_s=2.0)

@@ -36,6 +36,8 @@ _MIN_USEFUL_S: Final = 0.5
 _MIN_USEFUL_SHARE: Final = 0.1
 # A long answer takes longer to be whole: 30 ms a token is a slow model's pace.
 _ANSWER_PER_TOKEN_S: Final = 0.03
+# That is more than a day, which no limit exceeds; a float cannot hold all integers.
+_ANSWER_TOKENS_MAX: Final = 10_000_000
 # openai-python's own read timeout must not come first: answer two seconds before it,
 # or at half of it where it is short.
 _CLIENT_MARGIN_S: Final = 2.0
@@ -81,7 +83,9 @@ class Deadlines:
         if commits_whole:
             # A negative number means "as many as you like" to some servers; it must
             # not take away from a target's time.
-            extra_s = _ANSWER_PER_TOKEN_S * max(0, wish.max_tokens or 0)
+            tokens = wish.max_tokens
+            if tokens is not None and tokens > 0:
+                extra_s = _ANSWER_PER_TOKEN_S * min(tokens, _ANSWER_TOKENS_MAX)
         else:
             precommit_by = min(total_by, now + route.timeouts.precommit_s)
         if wish.patience_s is not None:
