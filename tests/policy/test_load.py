@@ -1,10 +1,11 @@
 """Loading as a whole: files, folders, and the exact words of every report."""
 
+import errno
 import os
 import random
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Generator, Mapping
+from pathlib import Path, PosixPath
 from typing import Final
 
 import pytest
@@ -216,6 +217,29 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         f"b.yaml: cannot be read: is a pipe or a device, not a file. {remedy}",
         f"c.yaml: cannot be read: Too many levels of symbolic links. {remedy}",
         f"d.yaml: cannot be read: is a pipe or a device, not a file. {remedy}",
+    ]
+
+
+class Locked(PosixPath):
+    """A folder that may not be listed, not even by a superuser who runs the tests."""
+
+    def iterdir(self) -> Generator["Locked", None, None]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+class Unreachable(Locked):
+    """A path through a folder that nobody may enter."""
+
+    def is_dir(self) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.parametrize("kind", [Locked, Unreachable])
+def test_a_folder_that_cannot_be_listed_is_reported(
+    kind: type[Locked], tmp_path: Path
+) -> None:
+    assert report_on_folder(kind(tmp_path)) == [
+        f"{tmp_path}: cannot be read: Permission denied. Check the path and its rights."
     ]
 
 

@@ -93,16 +93,10 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     Raises:
         PolicyError: There are none, too many, or some cannot be read.
     """
-    files, problems = [path], []
-    if path.is_dir():
-        shown = [file for file in sorted(path.iterdir()) if file.name[:1] != "."]
-        files = [file for file in shown if file.suffix == ".yaml"]
-        problems = [
-            _of_file(file, "is not read", "Rename it to end in .yaml, or move it away.")
-            for file in shown
-            if file.suffix in (".yml", ".json")
-            and not file.name.endswith(SCHEMA_SUFFIX)
-        ]
+    try:
+        files, problems = _files_at(path)
+    except OSError as error:
+        raise PolicyError([_unreadable(path, error)]) from error
     if not files:
         remedy = "Name a policy file, or a folder with some."
         problems.append(_of_file(path, "holds no *.yaml file", remedy))
@@ -114,8 +108,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
         try:
             content = read_start(file, FILE_BYTES_MAX + 1)
         except OSError as error:
-            message = f"cannot be read: {error.strerror}"
-            problems.append(_of_file(file, message, "Check the path and its rights."))
+            problems.append(_unreadable(file, error))
             continue
         if len(content) > FILE_BYTES_MAX:
             message = "is larger than 1 MiB"
@@ -125,6 +118,20 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     if problems:
         raise PolicyError(problems)
     return tuple(sources)
+
+
+def _files_at(path: Path) -> tuple[list[Path], list[Problem]]:
+    """The file itself, or those of a folder; and what else lies in that."""
+    if not path.is_dir():
+        return [path], []
+    shown = [file for file in sorted(path.iterdir()) if file.name[:1] != "."]
+    files = [file for file in shown if file.suffix == ".yaml"]
+    problems = [
+        _of_file(file, "is not read", "Rename it to end in .yaml, or move it away.")
+        for file in shown
+        if file.suffix in (".yml", ".json") and not file.name.endswith(SCHEMA_SUFFIX)
+    ]
+    return files, problems
 
 
 def _is_scenario(document: Document) -> bool:
@@ -257,3 +264,8 @@ def _revision(sources: Iterable[Source]) -> str:
 
 def _of_file(path: Path, message: str, remedy: str) -> Problem:
     return Problem(str(path), None, None, "", message, remedy)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    message = f"cannot be read: {error.strerror}"
+    return _of_file(path, message, "Check the path and its rights.")
