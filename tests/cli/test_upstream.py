@@ -38,6 +38,26 @@ def test_a_port_in_use_is_a_clear_error() -> None:
     assert result.stderr.startswith(f"error: 127.0.0.1:{port} is in use")
 
 
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_number_that_is_no_port_is_wrong_usage(port: str) -> None:
+    result = CliRunner().invoke(main, ["upstream", "--port", port])
+    assert result.exit_code == 2
+    assert "'--port'" in result.stderr
+
+
+def test_the_providers_of_a_scenario_need_a_port_each() -> None:
+    scenario = str(POLICIES / "scenarios/hard-outage.yaml")
+    result = CliRunner().invoke(main, ["upstream", scenario, "--port", "65535"])
+    assert result.exit_code == 2
+    assert "2 providers have no ports from 65535 on" in result.stderr
+
+
+def test_what_can_be_no_name_of_a_host_is_a_clear_error() -> None:
+    result = CliRunner().invoke(main, ["upstream", "--host", "a..b", "--port", "0"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: a..b is no name of a host\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_its_faults_and_ends_when_told(tmp_path: Path, number: int) -> None:
     command = (*COMMAND, "upstream", "--port", "0", "--fault", "status=503,times=1")

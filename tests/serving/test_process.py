@@ -316,3 +316,9 @@ async def test_serve_raises_what_a_lifespan_says(
 async def test_what_is_no_address_is_a_bind_error_with_a_remedy(bind: str) -> None:
     with pytest.raises(BindError, match="write HOST:PORT"):
         await listen(bind)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+async def test_what_can_be_no_name_of_a_host_is_a_bind_error(host: str) -> None:
+    with pytest.raises(BindError, match=f"^cannot listen on {host}:80: no host"):
+        await listen(f"{host}:80")

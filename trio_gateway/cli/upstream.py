@@ -29,7 +29,7 @@ from trio_gateway.chaos.scenarios.worlds import setting_of
 from trio_gateway.chaos.vocabulary.answers import Dialect
 from trio_gateway.chaos.worlds.presets import PRESETS
 from trio_gateway.cli.refusal import say_refusal
-from trio_gateway.cli.upstream_specs import ProviderSpec, read_providers
+from trio_gateway.cli.upstream_specs import PORT_MAX, ProviderSpec, read_providers
 from trio_gateway.policy.files.problems import PolicyError
 
 # A machine slower or faster than this is not what anybody means.
@@ -50,6 +50,7 @@ SPEED_MAX: Final = 100_000.0
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "--port",
+    type=click.IntRange(0, PORT_MAX),
     default=9001,
     show_default=True,
     help="0 picks a free one. The first one of a scenario's providers.",
@@ -95,7 +96,7 @@ SPEED_MAX: Final = 100_000.0
 @click.option(
     "--control",
     "control_port",
-    type=click.IntRange(0, 65_535),
+    type=click.IntRange(0, PORT_MAX),
     help="A port of its own for /control/; else it is on each provider's.",
 )
 @click.option(
@@ -236,11 +237,14 @@ def _stage(
 
     Raises:
         PolicyError: the scenario, or its policy, cannot be used.
+        ValueError: there are not so many ports.
     """
     scenario = load_scenario(file)
     used = make_policy(read_policy_document(policy or scenario.policy))
     seed = scenario.seed if seed is None else seed
     actors = actors_of(setting_of(scenario, used, str(seed)), seed=seed)
+    if port and port + len(actors) - 1 > PORT_MAX:
+        raise ValueError(f"{len(actors)} providers have no ports from {port} on")
     houses: list[Opened] = []
     for place, (account, actor) in enumerate(actors):
         spec = ProviderSpec(

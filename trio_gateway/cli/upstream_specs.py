@@ -19,6 +19,8 @@ from trio_gateway.chaos.worlds.world import Capacity
 # One process has one core; more providers than this are another tool's business.
 PROVIDERS_MAX: Final = 32
 
+PORT_MAX: Final = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
@@ -146,8 +148,8 @@ def _named(spec: ProviderSpec, value: str | None) -> ProviderSpec:
 
 def _port(spec: ProviderSpec, value: str | None) -> ProviderSpec:
     port = count_of("port", value)
-    if port > 65_535:
-        raise ValueError(f"port={port} is no port: 0 to 65535")
+    if port > PORT_MAX:
+        raise ValueError(f"port={port} is no port: 0 to {PORT_MAX}")
     return replace(spec, port=port)
 
 

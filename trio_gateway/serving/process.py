@@ -303,6 +303,9 @@ async def listen(bind: str) -> list[Listener]:
     host, port = place_of(bind)
     try:
         opened = await trio.open_tcp_listeners(port, host=host)
+    except UnicodeError as error:  # of the codec for names
+        why = f"cannot listen on {bind}: no host can have this name"
+        raise BindError(bind, why) from error
     except OSError as error:
         reason = error.strerror or str(error)
         is_taken = error.errno == errno.EADDRINUSE

@@ -331,10 +331,13 @@ async def open_sockets(
     """Listen on a host's addresses; port 0 takes a free one, on the first of them.
 
     Raises:
-        OSError: with a message for the operator, where the port is in use.
+        OSError: with a message for the operator, where the port is in use, or the host
+            has no name that can be.
     """
     try:
         sockets = await trio.open_tcp_listeners(port, host=host)
+    except UnicodeError as error:  # of the codec for names
+        raise OSError(errno.EINVAL, f"{host} is no name of a host") from error
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
