@@ -1,10 +1,12 @@
 """Whether a chain holds, by the dates that stand in its certificates."""
 
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
 
+from trio_gateway.serving.tls import Certificate
 from trio_gateway.serving.validity import Lapse, lapse_of
 
 BEGINS, ENDS = datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 9, 1, 12, tzinfo=UTC)
@@ -62,3 +64,12 @@ def test_what_cannot_be_read_is_left_to_openssl(cut: int) -> None:
         lapse_at(ENDS + MINUTE, chain),
     )
     assert lapse_at(ENDS, b"") is None
+
+
+def test_a_version_that_the_library_does_not_read_is_left_to_openssl() -> None:
+    leaf = AUTHORITY.issue_cert("localhost", not_before=BEGINS, not_after=ENDS)
+    third, second = bytes.fromhex("a003020102"), bytes.fromhex("a003020101")
+    der = ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
+    chain = ssl.DER_cert_to_PEM_cert(der.replace(third, second, 1)).encode()
+    assert Certificate(chain, leaf.private_key_pem.bytes()).context()
+    assert lapse_at(ENDS + MINUTE, chain) is None

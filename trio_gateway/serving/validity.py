@@ -27,7 +27,7 @@ def lapse_of(chain: bytes, wall_now: float) -> Lapse | None:
     now = datetime.fromtimestamp(wall_now, UTC)
     try:
         certificates = x509.load_pem_x509_certificates(chain)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None
     for number, certificate in enumerate(certificates, 1):
         which = "" if number == 1 else f"certificate {number} of its chain "
