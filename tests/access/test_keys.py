@@ -134,7 +134,6 @@ def test_a_key_that_names_an_empty_list_may_use_none() -> None:
 def test_a_new_key_is_known_by_the_hash_that_is_stored() -> None:
     made = new_key(lambda count: bytes(range(count)))
     assert made.key == "tgw_" + bytes(range(32)).hex()
-    assert made.preview == "tgw_0001...1e1f"
 
     stored = AccessKey(name="new", sha256=bytes.fromhex(made.sha256_hex))
     assert Keyring((stored,)).find(f"Bearer {made.key}", wall_now=NOW) == stored

@@ -75,7 +75,6 @@ class NewKey:
 
     key: str = field(repr=False)
     sha256_hex: str
-    preview: str  # enough to know the key by, too little to use it
 
 
 def new_key(random_bytes: Callable[[int], bytes]) -> NewKey:
@@ -84,7 +83,6 @@ def new_key(random_bytes: Callable[[int], bytes]) -> NewKey:
     return NewKey(
         key=key,
         sha256_hex=hashlib.sha256(key.encode()).hexdigest(),
-        preview=f"{key[: len(KEY_PREFIX) + 4]}...{key[-4:]}",
     )
 
 

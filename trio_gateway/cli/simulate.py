@@ -149,7 +149,7 @@ def _runs(
     sweep: str | None,
 ) -> list[Run]:
     """Every run that was asked for, one after the other."""
-    wanted = list(_wanted(scenario, document, first, seeds, compare, sweep))
+    wanted = list(_wanted(document, first, seeds, compare, sweep))
     run = DEPTHS[depth]
     runs: list[Run] = []
     with _progress(len(wanted) * scenario.duration_s) as progress:
@@ -164,7 +164,6 @@ def _runs(
 
 
 def _wanted(
-    scenario: Scenario,
     document: Document,
     first: int,
     seeds: int | None,

@@ -70,7 +70,6 @@ class Control:
             method=request.method,
             path=request.path,
             has_key=request.has_key,
-            body_sha256="",
             body=None,
             started_at=trio.current_time(),
             is_control=True,

@@ -24,7 +24,6 @@ class SeenRequest:
     method: str
     path: str
     has_key: bool
-    body_sha256: str
     body: bytes | None = field(repr=False)  # None: too large to be kept
     started_at: float  # when the request was whole
     head_at: float | None = None

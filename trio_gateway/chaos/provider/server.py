@@ -7,7 +7,6 @@ saw. What is said in an answer, and what goes wrong with it, is decided elsewher
 """
 
 import errno
-import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -279,7 +278,6 @@ class SimulatedProvider:
             method=request.method,
             path=request.path,
             has_key=request.has_key,
-            body_sha256=hashlib.sha256(request.body).hexdigest(),
             body=request.body if is_small else None,
             started_at=trio.current_time(),
             model=None if chat is None else _model(chat),
