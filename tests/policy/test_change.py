@@ -65,6 +65,11 @@ def test_other_certificates_in_the_same_file_are_a_change(tmp_path: Path) -> Non
         ("models: [chat]", "models: [chat, other]", ["chat -> chat, other"]),
         (", expires: 2027-01-01", "", ["2027-01-01T00:00:00+00:00 -> never"]),
         (
+            "expires: 2027-01-01",
+            "expires: 9999-12-31T23:59:59.999999Z",
+            ["2027-01-01T00:00:00+00:00 -> 9999-12-31T23:59:59+00:00"],
+        ),
+        (
             "      - {provider: a, model: m}\n",
             "",
             ["model chat: targets: a/m, b/m -> b/m"],

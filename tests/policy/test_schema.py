@@ -58,6 +58,7 @@ BEYOND_A_SCHEMA: Final = {
     "a provider in other capitals",
     "a slug misspelt in an access key",
     "wide letters do not move the mark",
+    "a date that there is in its own zone alone",
 }
 
 

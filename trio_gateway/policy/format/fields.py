@@ -91,7 +91,11 @@ def hard_alone(value: object) -> object:
 
 
 def _moment(value: object) -> datetime:
-    """A date (its first moment) or a time of day, UTC where no zone is written."""
+    """A date (its first moment) or a time of day, UTC where no zone is written.
+
+    To the second: the last instant that can be written would be rounded into a year
+    that cannot.
+    """
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -102,7 +106,13 @@ def _moment(value: object) -> datetime:
     if not isinstance(value, datetime):
         remedy = "Write a date such as 2027-01-31, or 2027-01-31T12:00:00Z."
         raise TextError("is not a date", remedy)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    value = value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        message = "is, in UTC, before the year 1 or after 9999"
+        remedy = "Write another date, or none for a key that never ends."
+        raise TextError(message, remedy) from None
 
 
 def _mover(value: object) -> FailureClass | int:
