@@ -5,7 +5,7 @@ Files are real and read in real threads; the time between two looks is virtual.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -289,6 +289,32 @@ async def test_a_bug_of_ours_in_judging_it_does_not_stop_the_gateway(
     assert isinstance(refusal, Refusal)
     assert refusal.report == ("it could not be judged: see the log",)
     assert "LoaderError" in caplog.text
+    assert (await served.house.chat()).status == 200
+
+
+async def test_a_bug_of_ours_in_telling_it_does_not_stop_the_gateway(
+    nursery: trio.Nursery,
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    served = await serving(nursery, tmp_path)
+    load: Callable[[], Policy] = served.reloader.load
+
+    def untellable() -> Policy:
+        """A key whose end is no date, as no file can have it."""
+        policy = load()
+        (key,) = policy.access_keys
+        return replace(policy, access_keys=(replace(key, expires_at=1e12),))
+
+    served.reloader.load = untellable
+    served.path.write_text(GOOD + "\n")
+    await served.settled()
+
+    (refusal,) = served.told.said
+    assert isinstance(refusal, Refusal)
+    assert refusal.report == ("it could not be judged: see the log",)
+    assert "out of range" in caplog.text
     assert (await served.house.chat()).status == 200
 
 

@@ -46,6 +46,14 @@ class Governed(Protocol):
         """Go on under another policy, at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Another:
+    """Another policy, and what it changes, in an operator's words."""
+
+    policy: Policy
+    changes: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Reloader:
     """Keeps a gateway's policy as its files say.
@@ -93,39 +101,43 @@ class Reloader:
         self._vigil.seen = self.seen
         if isinstance(read, Refusal):
             self._refuse(read)
-        elif read == self.gateway.policy:
+        elif read is None:
             self._keep(is_told=is_asked)
         else:
             self._swap(read)
-            await self.retain(read.accounts.values())
+            await self.retain(read.policy.accounts.values())
 
-    def _read(self) -> tuple[Look, "Policy | Refusal"]:
+    def _read(self) -> tuple[Look, "_Another | Refusal | None"]:
         """Read everything, in a thread; looked at first, lest a change be missed."""
         self.files.scan()
-        seen = self.files.look()
+        return self.files.look(), self._judged()
+
+    def _judged(self) -> "_Another | Refusal | None":
+        """What the files say; None where that is what holds already."""
         at = self.wall_clock()
         try:
-            return seen, self.load()
+            policy, holds = self.load(), self.gateway.policy
+            told = changes(holds, policy)
+            return None if policy == holds else _Another(policy, told)
         except PolicyError as error:
-            return seen, Refusal(at, tuple(str(error).splitlines()))
+            return Refusal(at, tuple(str(error).splitlines()))
         except Exception:  # noqa: BLE001 - our bug, and no reason to stop serving
             _log.exception("the policy could not be judged")
-            return seen, Refusal(at, ("it could not be judged: see the log",))
+            return Refusal(at, ("it could not be judged: see the log",))
 
-    def _swap(self, policy: Policy) -> None:
+    def _swap(self, read: "_Another") -> None:
         """Go on under another policy; nothing may be awaited in here."""
         gateway, news = self.gateway, self.gateway.news
-        told = changes(gateway.policy, policy)
-        gateway.adopt(policy)
+        gateway.adopt(read.policy)
         gateway.news = replace(
             news,
             number=news.number + 1,
             loaded_at=self.wall_clock(),
-            changes=told,
+            changes=read.changes,
             are_files_refused=False,
         )
         gateway.metrics.policy_files_read("loaded", are_refused=False)
-        self.on_loaded(policy, gateway.news)
+        self.on_loaded(read.policy, gateway.news)
 
     def _keep(self, *, is_told: bool) -> None:
         news = self.gateway.news
