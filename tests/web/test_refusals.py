@@ -163,6 +163,23 @@ async def test_a_body_that_cannot_be_parsed(
     assert house.record.model == ""
 
 
+async def test_a_member_again_and_again_in_which_an_override_would_be_sought(
+    autojump_clock: MockClock,
+) -> None:
+    target = a_target(overrides={"temperature": 0})
+    house = a_house(a_policy(a_route([target])), a=[a_body()])
+    members = '"model": "chat", "messages": [{}]' + ', "temperature": 1' * 10_001
+
+    visitor = await house.post(f"{{{members}}}".encode())
+
+    why = "1 validation error for LLMRequest: More than 10000 members"
+    expected = an_error(
+        "bad_request", "Failed to parse data", "invalid_request_error", {"error": why}
+    )
+    assert_refused(visitor, 422, expected, target="a/m", attempts=1)
+    assert house.record.outcome is Outcome.REFUSED
+
+
 async def test_an_unknown_slug_and_names_near_it_that_the_key_may_use(
     autojump_clock: MockClock,
 ) -> None:

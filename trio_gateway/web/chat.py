@@ -268,6 +268,8 @@ class _Chat:
                 case Winner() as winner:
                     await self._deliver(exchange, winner)
                     return None
+        except RequestError as error:  # found where a target overrides its fields
+            answer = answers.wrong_request(error)
         except Exception:  # noqa: BLE001 - our bug, whatever it is, is a loud 500
             _log.exception("exchange %s failed", self._visit.id)
             answer = answers.internal_error()
