@@ -9,7 +9,7 @@ import trio.testing
 from tests.upstream.peers import Peer, a_call, in_memory
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.upstream.pool import PooledUpstream
-from trio_gateway.upstream.reader import AnswerReader
+from trio_gateway.upstream.reader import HttpReader
 
 BAD, RESET, CUT = (
     FailureClass.BAD_ANSWER,
@@ -280,7 +280,7 @@ async def test_a_status_without_a_body_has_none_whatever_its_length_says(
         assert place.connections == 1
 
 
-def read(reader: AnswerReader, pieces: list[bytes]) -> tuple[object, ...]:
+def read(reader: HttpReader, pieces: list[bytes]) -> tuple[object, ...]:
     """All there is to say of an answer that came in these pieces."""
     body = b""
     for piece in pieces:
@@ -303,9 +303,9 @@ ALL = {
 @pytest.mark.parametrize("name", [name for name in ALL if len(ALL[name]) < 1_000])
 def test_it_does_not_matter_where_an_answer_is_split(name: str) -> None:
     answer = ALL[name]
-    expected = read(AnswerReader(), [answer])
+    expected = read(HttpReader(), [answer])
     for at in range(1, len(answer)):
-        assert read(AnswerReader(), [answer[:at], answer[at:]]) == expected
+        assert read(HttpReader(), [answer[:at], answer[at:]]) == expected
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -322,7 +322,7 @@ def test_a_garbled_answer_is_whole_or_a_failure_and_raises_nothing(seed: int) ->
             garbled[at : at + rng.randrange(3)] = what
             if not garbled:
                 garbled += b"H"
-        reader = AnswerReader()
+        reader = HttpReader()
         read(reader, [bytes(garbled)])
         assert reader.is_whole or reader.failure is not None, bytes(garbled)
 
@@ -341,7 +341,7 @@ def test_a_garbled_answer_is_whole_or_a_failure_and_raises_nothing(seed: int) ->
 def test_what_never_ends_is_given_up_before_it_fills_memory(
     beginning: bytes, more: bytes, expected: FailureClass
 ) -> None:
-    reader = AnswerReader()
+    reader = HttpReader()
     if beginning:
         reader.feed(beginning)
     fed = 0
@@ -353,7 +353,7 @@ def test_what_never_ends_is_given_up_before_it_fills_memory(
 
 
 def test_nothing_can_follow_a_body_that_ended_with_its_connection() -> None:
-    reader = AnswerReader()
+    reader = HttpReader()
     reader.feed(LINE + b"\r\nhello")
     assert not reader.is_whole
     reader.feed_end()

@@ -60,7 +60,7 @@ class Phase(Enum):
     BUSY = auto()  # it is being answered
 
 
-class Connection(TCPServer):
+class HypercornConnection(TCPServer):
     """Serves one stream; `await connection.run()` returns when all of it has ended."""
 
     protocol: Speech  # type: ignore[assignment] # ours instead of Hypercorn's
@@ -76,7 +76,7 @@ class Connection(TCPServer):
         *,
         limits: Limits,
         failures: FailureLog,
-        idle: "dict[Connection, None]",
+        idle: "dict[HypercornConnection, None]",
         handshakes: Handshakes | None = None,
     ) -> None:
         # Hypercorn says SSLStream and means any stream.

@@ -4,7 +4,7 @@ import trio
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import wrap_app
 
-from trio_gateway.serving.connection import Connection
+from trio_gateway.serving.connection import HypercornConnection
 from trio_gateway.serving.context import Context
 from trio_gateway.serving.failure_log import FailureLog
 from trio_gateway.serving.limits import Limits
@@ -32,8 +32,8 @@ class HypercornLoop:
         self._limits = limits
         self._failures = failures
         self._state = state
-        self._all: dict[Connection, None] = {}
-        self._idle: dict[Connection, None] = {}  # oldest first
+        self._all: dict[HypercornConnection, None] = {}
+        self._idle: dict[HypercornConnection, None] = {}  # oldest first
 
     @property
     def extra_exchanges(self) -> int:
@@ -47,7 +47,7 @@ class HypercornLoop:
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection and close it; raises only `trio.Cancelled`."""
-        connection = Connection(
+        connection = HypercornConnection(
             self._app,
             self._config,
             self._context,

@@ -108,7 +108,7 @@ class StrictParser(h11.Connection):
             raise h11.RemoteProtocolError("two framings", error_status_hint=400)
 
 
-class Exchange(HTTPStream):
+class Http1Stream(HTTPStream):
     """One request and its response, as Hypercorn's stream between h11 and the app."""
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
@@ -117,7 +117,7 @@ class Exchange(HTTPStream):
         Hypercorn tells the app of the end before it has recycled or closed the
         connection, in the app's own task. A framework that cancels itself on that news
         would cut the rest short, so nothing from there on may wait: `Inbox.put` of a
-        disconnect does not, and `Connection.protocol_send` only leaves word.
+        disconnect does not, and `HypercornConnection.protocol_send` only leaves word.
         """
         if self.closed:
             await trio.lowlevel.checkpoint()
@@ -212,7 +212,7 @@ class StrictProtocol(H11Protocol):
         """Switch to nothing: an offered upgrade is ignored, as HTTP allows."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        self.stream = Exchange(
+        self.stream = Http1Stream(
             self.app,
             self.config,
             self.context,

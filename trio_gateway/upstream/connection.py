@@ -11,7 +11,7 @@ import trio
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.upstream.links import Link
 from trio_gateway.upstream.network import STALE_WITHIN_S
-from trio_gateway.upstream.reader import AnswerReader
+from trio_gateway.upstream.reader import HttpReader
 
 _RESET: Final = FailureClass.RESET
 _CUT: Final = FailureClass.INTERRUPTED
@@ -36,7 +36,7 @@ class Connection:
         self.made_at = made_at
         self.idle_since = made_at
         self._link = link
-        self._reader = AnswerReader()
+        self._reader = HttpReader()
         self._is_reused = False
 
     @property

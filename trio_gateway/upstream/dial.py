@@ -28,14 +28,14 @@ from trio_gateway.upstream.network import secure
 # that a healthy address is not raced.
 HEAD_START_S: Final = 0.25
 
-Dial = Callable[[str, int, Tls | None], Awaitable[Link]]
+Dialer = Callable[[str, int, Tls | None], Awaitable[Link]]
 """Makes a connection to a host and port, with TLS where there is one.
 
 Raises `OSError` or `trio.BrokenResourceError`.
 """
 
 
-def over_sockets(resolver: Resolver) -> Dial:
+def over_sockets(resolver: Resolver) -> Dialer:
     """Dial over the kernel's own network."""
 
     async def dial(host: str, port: int, tls: Tls | None) -> Link:
@@ -50,7 +50,7 @@ def over_sockets(resolver: Resolver) -> Dial:
     return dial
 
 
-def over_streams(connect: Connect) -> Dial:
+def over_streams(connect: Connect) -> Dialer:
     """Dial over a network of somebody's own, which has its own way with names."""
 
     async def dial(host: str, port: int, tls: Tls | None) -> Link:

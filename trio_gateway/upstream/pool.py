@@ -36,7 +36,7 @@ from trio_gateway.relay.leash import Leash
 from trio_gateway.relay.letterhead import Letterhead
 from trio_gateway.relay.port import Call, Connect, UpstreamStream
 from trio_gateway.upstream.connection import ABANDONED, Connection
-from trio_gateway.upstream.dial import Dial, over_sockets, over_streams
+from trio_gateway.upstream.dial import Dialer, over_sockets, over_streams
 from trio_gateway.upstream.dns import Resolver
 from trio_gateway.upstream.failures import NOT_CONNECTED, not_connected
 from trio_gateway.upstream.http import IDLE_CONNECTIONS_MAX, HttpUpstream
@@ -171,7 +171,7 @@ class PooledUpstream:
 class Pool:
     """The connections to one place, and how its requests begin."""
 
-    def __init__(self, base_url: str, dial: Dial, trust: ssl.SSLContext) -> None:
+    def __init__(self, base_url: str, dial: Dialer, trust: ssl.SSLContext) -> None:
         url = httpx.URL(base_url)
         self._base_url = base_url
         self._host = url.raw_host.decode("ascii")

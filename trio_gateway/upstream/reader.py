@@ -42,7 +42,7 @@ _BODY_CUT: Final = Failure(FailureClass.INTERRUPTED, "closed inside the body")
 _BAD_BODY: Final = Failure(FailureClass.INTERRUPTED, "body is not valid HTTP")
 
 
-class AnswerReader:
+class HttpReader:
     """The answers of one connection: `begin`, then `feed` until it is whole or failed.
 
     `status` and `headers` are set once it `has_head`; names are in lower case. `pieces`

@@ -1,4 +1,4 @@
-"""One connection of HTTP/2: from frames to exchanges, and how all of it ends.
+"""One connection of HTTP/2: from frames to streams, and how all of it ends.
 
 It takes the place of Hypercorn's `H2Protocol`, and is told and tells as that is: bytes
 come with `handle`, `send` takes bytes, changes of phase, and the wish to close.
@@ -31,7 +31,7 @@ from trio_gateway.serving.http2.frames import (
     Frames,
 )
 from trio_gateway.serving.http2.head import MalformedError, check_trailers, read_head
-from trio_gateway.serving.http2.stream import Exchange, Shared
+from trio_gateway.serving.http2.stream import Http2Stream, Shared
 from trio_gateway.serving.http2.way_out import WayOut
 from trio_gateway.serving.linger import CLOSE_GRACE_S
 from trio_gateway.serving.refusals import RefusedError
@@ -57,7 +57,7 @@ class Http2:
         self._send = send
         self._frames = Frames(shared.limits)
         self._way_out = WayOut(self._frames, shared.limits)
-        self._exchanges: dict[int, Exchange] = {}
+        self._streams: dict[int, Http2Stream] = {}
         self._has_last = False  # nothing may begin any more
 
     @property
@@ -88,8 +88,8 @@ class Http2:
     async def handle(self, event: IOEvent) -> None:
         """Take bytes, or the end of the connection."""
         if isinstance(event, Closed):
-            for exchange in self._exchanges.values():
-                exchange.leave()
+            for stream in self._streams.values():
+                stream.leave()
             self._way_out.notice()
             return
         assert isinstance(event, RawData)
@@ -109,16 +109,16 @@ class Http2:
             case RequestReceived():
                 await self._take_request(event)
             case DataReceived(stream_id=int(number)):
-                if exchange := self._exchanges.get(number):
-                    exchange.take_body(event.data, event.flow_controlled_length)
+                if stream := self._streams.get(number):
+                    stream.take_body(event.data, event.flow_controlled_length)
             case TrailersReceived(stream_id=int(number)):
                 try:
                     check_trailers(event.headers)
                 except MalformedError:
                     self._turn_away(number, ErrorCodes.PROTOCOL_ERROR)
             case StreamEnded(stream_id=int(number)):
-                exchange = self._exchanges.get(number)
-                if exchange is not None and not exchange.take_end():
+                stream = self._streams.get(number)
+                if stream is not None and not stream.take_end():
                     self._turn_away(number, ErrorCodes.PROTOCOL_ERROR)
             case StreamReset(stream_id=int(number)):
                 self._take_reset(number)
@@ -143,8 +143,8 @@ class Http2:
         except RefusedError as error:
             self._frames.charge(FUTILE_COST)
             is_head = (b":method", b"HEAD") in event.headers
-            exchange = await self._enter(number)
-            refuse = partial(exchange.turn_away, error.status, is_head=is_head)
+            stream = await self._enter(number)
+            refuse = partial(stream.turn_away, error.status, is_head=is_head)
             self._shared.nursery.start_soon(refuse)
         else:
             await (await self._enter(number)).begin(head)
@@ -152,9 +152,9 @@ class Http2:
     @property
     def _is_full(self) -> bool:
         """Whether there is one stream too many: for this client, or for all."""
-        here = len(self._exchanges)
+        here = len(self._streams)
         # For the client, one that it left is over, though its app may not have ended.
-        heard = sum(not exchange.closed for exchange in self._exchanges.values())
+        heard = sum(not stream.closed for stream in self._streams.values())
         return (
             heard >= STREAMS_MAX
             or here >= _ENDING_TOO_MAX
@@ -167,34 +167,34 @@ class Http2:
         self._take_reset(number)
 
     def _take_reset(self, number: int) -> None:
-        exchange = self._exchanges.get(number)
-        if exchange is None or not exchange.has_answered:
+        stream = self._streams.get(number)
+        if stream is None or not stream.has_answered:
             self._frames.charge(FUTILE_COST)
-        if exchange is not None:
-            exchange.leave()
+        if stream is not None:
+            stream.leave()
 
     async def _take_goaway(self, event: ConnectionTerminated) -> None:
         """Begin nothing more; who says it for an error has closed already."""
         self._has_last = True
-        if event.error_code or not self._exchanges:
+        if event.error_code or not self._streams:
             await self._send(Closed())
 
-    # Exchanges.
+    # Streams.
 
-    async def _enter(self, number: int) -> Exchange:
-        exchange = self._exchanges[number] = Exchange(
+    async def _enter(self, number: int) -> Http2Stream:
+        stream = self._streams[number] = Http2Stream(
             number, self._shared, self._way_out, self._note_end
         )
-        if len(self._exchanges) > 1:
+        if len(self._streams) > 1:
             self._context.extra_exchanges += 1
         else:
             await self._send(Updated(idle=False))
-        return exchange
+        return stream
 
-    async def _note_end(self, exchange: Exchange) -> None:
+    async def _note_end(self, stream: Http2Stream) -> None:
         """Forget a stream whose app has ended."""
-        del self._exchanges[exchange.stream_id]
-        if self._exchanges:
+        del self._streams[stream.stream_id]
+        if self._streams:
             self._context.extra_exchanges -= 1
         elif self._has_last:
             await self._send(Closed())

@@ -63,7 +63,7 @@ class Shared:
     nursery: trio.Nursery  # for all that the connection does
 
 
-class Exchange(HTTPStream):
+class Http2Stream(HTTPStream):
     """One request that is being answered."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Exchange(HTTPStream):
         stream_id: int,
         shared: Shared,
         way_out: WayOut,
-        on_end: "Callable[[Exchange], Awaitable[None]]",
+        on_end: "Callable[[Http2Stream], Awaitable[None]]",
     ) -> None:
         super().__init__(
             shared.app,
