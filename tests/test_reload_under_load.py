@@ -40,7 +40,7 @@ from trio_gateway.serving.server import Server
 from trio_gateway.telemetry.metrics import Metrics
 from trio_gateway.upstream.pool import PooledUpstream
 from trio_gateway.web.app import create_app
-from trio_gateway.web.gateway import Gateway, PolicyNews, Refusal
+from trio_gateway.web.gateway import Gateway, PolicyNews, PolicyRefusal
 
 RELOADS = 100
 CLIENTS = 20
@@ -74,7 +74,7 @@ class Town:
     providers: dict[str, SimulatedProvider]
     records: list[ExchangeRecord]
     reloads: list[PolicyNews] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[PolicyRefusal] = field(default_factory=list)
     got: dict[str, Got] = field(default_factory=dict)
 
     async def ask(self, name: str) -> None:

@@ -23,7 +23,7 @@ from trio_gateway.cli.watch import WatchedFiles
 from trio_gateway.policy.files.problems import PROBLEMS_SHOWN_MAX
 from trio_gateway.policy.load import load_policy
 from trio_gateway.policy.route import Account, Policy
-from trio_gateway.web.gateway import PolicyNews, Refusal
+from trio_gateway.web.gateway import PolicyNews, PolicyRefusal
 
 GOOD = """\
 version: 1
@@ -47,7 +47,7 @@ class Told:
     def loaded(self, policy: Policy, news: PolicyNews) -> None:
         self.said.append(news.changes)
 
-    def refused(self, refusal: Refusal) -> None:
+    def refused(self, refusal: PolicyRefusal) -> None:
         self.said.append(refusal)
 
     def unchanged(self) -> None:
@@ -166,7 +166,7 @@ async def test_a_wrong_file_changes_nothing_and_is_reported_once_in_whole(
     assert gateway.policy is old
     assert gateway.is_ready
     (refusal,) = served.told.said
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, PolicyRefusal)
     assert any("Did you mean models?" in line for line in refusal.report)
     assert any("providers" in line for line in refusal.report)
     assert gateway.news.last_refusal is refusal
@@ -219,7 +219,7 @@ async def test_a_hangup_reads_at_once_and_says_so_even_of_nothing_new(
     await served.until(lambda: len(served.told.said) == 2)
     served.reloader.hangup()
     await served.until(lambda: len(served.told.said) == 3)
-    assert isinstance(served.told.said[2], Refusal)  # whoever asks is answered
+    assert isinstance(served.told.said[2], PolicyRefusal)  # whoever asks is answered
 
 
 async def test_a_file_that_is_written_in_steps_is_read_when_it_rests(
@@ -245,7 +245,7 @@ async def test_a_folder_that_is_gone_for_a_while_is_waited_for(
     served.path.unlink()
     await served.settled()
     (refusal,) = served.told.said
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, PolicyRefusal)
     assert "cannot be read" in refusal.report[0]
 
     served.path.write_text(GOOD.replace("model: m", "model: m2"))
@@ -262,7 +262,7 @@ async def test_a_report_without_end_is_cut_short(
     await served.settled()
 
     (refusal,) = served.told.said
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, PolicyRefusal)
     assert len(refusal.report) == PROBLEMS_SHOWN_MAX + 1
     assert refusal.report[-1].endswith(" more")
 
@@ -286,7 +286,7 @@ async def test_a_bug_of_ours_in_judging_it_does_not_stop_the_gateway(
     await served.settled()
 
     (refusal,) = served.told.said
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, PolicyRefusal)
     assert refusal.report == ("it could not be judged: see the log",)
     assert "LoaderError" in caplog.text
     assert (await served.house.chat()).status == 200
@@ -312,7 +312,7 @@ async def test_a_bug_of_ours_in_telling_it_does_not_stop_the_gateway(
     await served.settled()
 
     (refusal,) = served.told.said
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, PolicyRefusal)
     assert refusal.report == ("it could not be judged: see the log",)
     assert "out of range" in caplog.text
     assert (await served.house.chat()).status == 200

@@ -12,7 +12,7 @@ from trio_gateway.chaos.vocabulary.script import Behaviour
 from trio_gateway.policy.route import Policy
 from trio_gateway.telemetry.recent import EXCHANGES_MAX, RecentExchanges
 from trio_gateway.web.app import create_admin_app
-from trio_gateway.web.gateway import PolicyNews, Refusal
+from trio_gateway.web.gateway import PolicyNews, PolicyRefusal
 
 HOST = ("host", "127.0.0.1:9090")
 
@@ -61,7 +61,7 @@ async def test_a_page_has_lines_and_the_list_of_exchanges_one_for_each() -> None
 
 async def test_the_policy_that_holds_is_shown_with_what_was_refused() -> None:
     house = a_house()
-    refusal = Refusal(WALL, ("policy.yaml:1:1: is empty. Write something.",))
+    refusal = PolicyRefusal(WALL, ("policy.yaml:1:1: is empty. Write something.",))
     house.gateway.news = PolicyNews(
         "policy.yaml",
         number=3,

@@ -7,7 +7,7 @@ from typing import Final
 
 from trio_gateway.policy.route import Policy
 from trio_gateway.telemetry.log import Level, event_line
-from trio_gateway.web.gateway import PolicyNews, Refusal
+from trio_gateway.web.gateway import PolicyNews, PolicyRefusal
 
 # A whole report, or a whole list of changes, within what log shippers take as a line.
 _CHARS_MAX: Final = 16_000
@@ -31,7 +31,7 @@ class PolicyLog:
             hash=policy.revision,
         )
 
-    def refused(self, refusal: Refusal) -> None:
+    def refused(self, refusal: PolicyRefusal) -> None:
         """The files are refused; what holds goes on."""
         self._say(
             "policy_refused",

@@ -24,7 +24,7 @@ from trio_gateway.policy.change import changes
 from trio_gateway.policy.files.problems import PolicyError
 from trio_gateway.policy.route import Account, Policy
 from trio_gateway.telemetry.metrics import Metrics
-from trio_gateway.web.gateway import PolicyNews, Refusal
+from trio_gateway.web.gateway import PolicyNews, PolicyRefusal
 
 Retain = Callable[[Iterable[Account]], Awaitable[None]]
 """Drops the connections to all other accounts."""
@@ -76,7 +76,7 @@ class Reloader:
     gateway: Governed
     retain: Retain
     on_loaded: Callable[[Policy, PolicyNews], None]
-    on_refused: Callable[[Refusal], None]
+    on_refused: Callable[[PolicyRefusal], None]
     on_unchanged: Callable[[], None]
     wall_clock: Callable[[], float] = time.time
     _vigil: Vigil = field(init=False)
@@ -99,7 +99,7 @@ class Reloader:
             self._read, abandon_on_cancel=True
         )
         self._vigil.seen = self.seen
-        if isinstance(read, Refusal):
+        if isinstance(read, PolicyRefusal):
             self._refuse(read)
         elif read is None:
             self._keep(is_told=is_asked)
@@ -107,12 +107,12 @@ class Reloader:
             self._swap(read)
             await self.retain(read.policy.accounts.values())
 
-    def _read(self) -> tuple[Look, "_Another | Refusal | None"]:
+    def _read(self) -> tuple[Look, "_Another | PolicyRefusal | None"]:
         """Read everything, in a thread; looked at first, lest a change be missed."""
         self.files.scan()
         return self.files.look(), self._judged()
 
-    def _judged(self) -> "_Another | Refusal | None":
+    def _judged(self) -> "_Another | PolicyRefusal | None":
         """What the files say; None where that is what holds already."""
         at = self.wall_clock()
         try:
@@ -120,10 +120,10 @@ class Reloader:
             told = changes(holds, policy)
             return None if policy == holds else _Another(policy, told)
         except PolicyError as error:
-            return Refusal(at, tuple(str(error).splitlines()))
+            return PolicyRefusal(at, tuple(str(error).splitlines()))
         except Exception:  # noqa: BLE001 - our bug, and no reason to stop serving
             _log.exception("the policy could not be judged")
-            return Refusal(at, ("it could not be judged: see the log",))
+            return PolicyRefusal(at, ("it could not be judged: see the log",))
 
     def _swap(self, read: "_Another") -> None:
         """Go on under another policy; nothing may be awaited in here."""
@@ -147,7 +147,7 @@ class Reloader:
         if is_told or was_refused:
             self.on_unchanged()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: PolicyRefusal) -> None:
         self.gateway.news = replace(
             self.gateway.news, last_refusal=refusal, are_files_refused=True
         )

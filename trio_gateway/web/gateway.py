@@ -24,7 +24,7 @@ def _on_time() -> LagShedder:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PolicyRefusal:
     """Policy files that were refused: when (wall time), and the report's lines."""
 
     at: float
@@ -48,7 +48,7 @@ class PolicyNews:
     number: int = 1
     loaded_at: float = 0.0
     changes: tuple[str, ...] = ()
-    last_refusal: Refusal | None = None
+    last_refusal: PolicyRefusal | None = None
     are_files_refused: bool = False
 
 

@@ -20,7 +20,7 @@ from trio_gateway.telemetry.recent import EXCHANGES_MAX
 from trio_gateway.web import answers
 from trio_gateway.web.answers import RefusedError
 from trio_gateway.web.catalog import query_number
-from trio_gateway.web.gateway import Gateway, PolicyNews, Refusal
+from trio_gateway.web.gateway import Gateway, PolicyNews, PolicyRefusal
 from trio_gateway.web.page import page_response
 
 _FILTERS = ("model", "outcome", "limit")
@@ -74,7 +74,7 @@ def policy_page(policy: Policy, news: PolicyNews) -> dict[str, object]:
     }
 
 
-def _refusal(refusal: Refusal | None) -> dict[str, object] | None:
+def _refusal(refusal: PolicyRefusal | None) -> dict[str, object] | None:
     if refusal is None:
         return None
     return {"at": iso(refusal.at), "report": list(refusal.report)}
