@@ -52,6 +52,16 @@ def measured(*arguments: object) -> Any:
     return json.loads(result.stdout)["runs"]
 
 
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_file_that_cannot_be_written_is_wrong_usage_before_anything_runs(
+    option: str, play: Path, tmp_path: Path
+) -> None:
+    result = simulate(play, option, tmp_path / "gone" / "file")
+    assert result.exit_code == 2
+    assert "gone/file cannot be written" in result.stderr
+    assert not result.stdout
+
+
 def test_the_verdict_comes_first_and_numbers_stand_beside_their_bounds(
     play: Path,
 ) -> None:

@@ -18,6 +18,7 @@ from trio_gateway.bench.loads import LOADS
 from trio_gateway.bench.run import SCENARIOS, Plan, Results, run, run_profiled
 from trio_gateway.bench.systems import PRODUCT, YARDSTICK, StartError, System
 from trio_gateway.cli.lazy import LazyGroup
+from trio_gateway.cli.output import see_writable
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class _Commands(LazyGroup):
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    callback=see_writable,
     help="Write every sample there; '-' is stdout, in place of the table.",
 )
 @click.option(
@@ -85,6 +87,7 @@ class _Commands(LazyGroup):
     "--profile",
     "profile_file",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=see_writable,
     help="Compare nothing: run the first of --only under cProfile, which writes there.",
 )
 @click.pass_context

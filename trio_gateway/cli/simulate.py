@@ -27,6 +27,7 @@ from trio_gateway.chaos.scenarios.texts import (
     seeds_text,
     sweep_text,
 )
+from trio_gateway.cli.output import see_writable
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.simulate_wire import run_wire
 from trio_gateway.policy.files.document import Document
@@ -61,12 +62,17 @@ Depth = Callable[[Scenario, Policy, int, str, OnProgress], Run]
 )
 @click.option("--sweep", help="A key of the policy and its values: KEY=a,b,c.")
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="- is stdout."
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    callback=see_writable,
+    help="- is stdout.",
 )
 @click.option(
     "--html",
     "html_file",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=see_writable,
     help="Write a page for a browser, with pictures over time.",
 )
 def simulate(
