@@ -67,6 +67,30 @@ def test_the_house_keeps_its_rules() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+# More modules than a newcomer looks into one by one.
+MAPPED_FROM = 10
+
+
+def test_a_map_has_all_modules_of_a_large_package() -> None:
+    """Its own, or that of the package around it."""
+    missing = []
+    for package in sorted(file.parent for file in HOUSE.rglob("__init__.py")):
+        modules = [file.stem for file in package.glob("[!_]*.py")]
+        if len(modules) >= MAPPED_FROM:
+            drawn = f"{map_of(package)}{map_of(package.parent)}"
+            missing += [
+                f"{package.relative_to(HOUSE)}: {module}"
+                for module in modules
+                if not re.search(rf"\b{module}\b", drawn)
+            ]
+    assert not missing
+
+
+def map_of(package: Path) -> str:
+    """What a package says of itself."""
+    return ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+
+
 def violations(file: PurePath, source: str) -> Iterator[str]:
     """Each as `file:line: rule`; `file` is relative to the house."""
     tree = ast.parse(source)

@@ -1,5 +1,18 @@
 """Where decisions meet awaits: one client's exchange, from admission to record.
 
+Who does what, in the order of a request's way:
+
+    admission          who asked, and under which names
+    relay              what all exchanges share
+    exchange           the one loop that performs what the engine says
+    upstream_request   one attempt, from its dial to its commit point
+    port               what it needs of a network; `letterhead`: how its requests begin
+    opening            an answer up to that point; `passage`: what of a stream may pass
+    pump               the answer after it
+    record             what came of it all, put together by `recording`
+    late_nursery       tasks beside an exchange's own, which most never need
+    lag                how late the event loop is
+
 How waits end here, and which module to ask for it. A scope around each would do; but it
 costs more than all else that is done for a token, and hardly any limit ever comes.
 
