@@ -229,3 +229,5 @@ async def test_a_port_of_its_own_is_about_all_providers_or_one(
     assert said(got)["providers"]["a"]["faults"] == ["close"]
     got = await call(network, "GET", f"{FAULTS}?provider=c", port=9100)
     assert got.status == 400
+    got = await call(network, "GET", "//[", port=9100)  # which is no address at all
+    assert got.status == 400

@@ -83,8 +83,8 @@ class Control:
         """Do what a request asks for, and say so."""
         if self._only_near and not is_near:
             return http_error_script(403, "Control is for clients on the same machine.")
-        address = urlsplit(request.path)
         try:
+            address = urlsplit(request.path)
             chosen = self._chosen(parse_qs(address.query))
             return self._do(request, address.path, chosen)
         except ValueError as error:
