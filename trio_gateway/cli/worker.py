@@ -98,7 +98,9 @@ async def _obey(
 ) -> None:
     match order:
         case Adopt(policy, news):
-            gateway.adopt(divided(policy, house.share))
+            # In a thread, for requests go on: of many models it takes a while.
+            ours = await trio.to_thread.run_sync(divided, policy, house.share)
+            gateway.adopt(ours)
             gateway.news = news
             drain.limit_s = policy.gateway.drain_s
             await upstream.retain(policy.accounts.values())

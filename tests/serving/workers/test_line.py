@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import threading
 
 import pytest
 import trio
@@ -10,6 +11,7 @@ from trio.testing import MockClock
 
 from tests.factories import a_policy, a_route
 from trio_gateway.serving.workers.line import (
+    LARGE_BYTES,
     MESSAGE_BYTES_MAX,
     REST_S,
     Line,
@@ -70,6 +72,30 @@ async def test_values_arrive_in_order_until_the_other_end_is_gone() -> None:
         nursery.start_soon(talk)
         assert [await there.receive() for _ in range(100)] == list(range(100))
         assert await there.receive() is None
+
+
+def thread_of(_: str) -> int:
+    """Where a value is made of its bytes."""
+    return threading.get_ident()
+
+
+class Elsewhere:
+    """A value that becomes another one at the other end."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return thread_of, ("x" * self._size,)
+
+
+async def test_a_large_value_holds_up_nobody_while_it_is_made() -> None:
+    ours, theirs = a_line()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.send, Elsewhere(1))
+        assert await theirs.receive() == threading.get_ident()
+        nursery.start_soon(ours.send, Elsewhere(LARGE_BYTES))
+        assert await theirs.receive() != threading.get_ident()
 
 
 async def test_half_a_value_is_the_end_and_no_value() -> None:

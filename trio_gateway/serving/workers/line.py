@@ -20,6 +20,10 @@ _HEAD: Final = struct.Struct("!I")
 MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024
 _PIECE_BYTES: Final = 256 * 1024
 
+# To make a value of so many takes milliseconds, in which a worker serves nobody: larger
+# ones are made in a thread. That of a thousand models took a tenth of a second.
+LARGE_BYTES: Final = 16 * 1024
+
 # The other end reads all day: one that does not take the rest in this time hangs.
 REST_S: Final = 1.0
 
@@ -73,7 +77,9 @@ class Line:
         if data is None:
             return None
         try:
-            return pickle.loads(data)  # type: ignore[no-any-return]  # noqa: S301 # our own process's
+            if length > LARGE_BYTES:
+                return await trio.to_thread.run_sync(_value_of, data)
+            return _value_of(data)
         except Exception as error:
             raise LineError(f"cannot be read: {error!r}") from error
 
@@ -93,6 +99,11 @@ class Line:
         taken = bytes(self._held[:count])
         del self._held[:count]
         return taken
+
+
+def _value_of(data: bytes) -> object:
+    value: object = pickle.loads(data)  # noqa: S301 # our own process's
+    return value
 
 
 async def _hurry_if_cancelled(sending: trio.CancelScope) -> None:
