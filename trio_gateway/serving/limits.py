@@ -1,7 +1,7 @@
 """How much of us one stranger, and all strangers together, may use.
 
 Every number bounds something that a client could otherwise make grow or last. They are
-values here; `connection`, `protocol` and `server` keep to them.
+values here; `server` and both serving loops keep to them.
 """
 
 import resource

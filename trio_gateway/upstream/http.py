@@ -87,7 +87,11 @@ class HttpUpstream:
             await self._pools.pop(place).retire()
 
     async def aclose(self) -> None:
-        """Close every connection at once, also those in use."""
+        """Close every connection at once, also those in use.
+
+        Of accounts that `retain` has dropped, those in use are their exchanges' to
+        close.
+        """
         while self._pools:
             _, pool = self._pools.popitem()
             await pool.transport.aclose()

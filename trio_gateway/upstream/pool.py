@@ -140,7 +140,11 @@ class PooledUpstream:
         self._is_in_doubt = True
 
     async def aclose(self) -> None:
-        """Close every connection at once, also those in use or being made."""
+        """Close every connection at once, also those in use or being made.
+
+        Of accounts that `retain` has dropped, those in use are their exchanges' to
+        close.
+        """
         while self._pools:
             _, pool = self._pools.popitem()
             await pool.aclose()
