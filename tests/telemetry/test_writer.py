@@ -153,6 +153,15 @@ def test_a_broken_pipe_ends_writing_quietly(pipe: Pipe) -> None:
     assert writer.dropped == 101
 
 
+def test_where_there_is_no_file_every_line_counts_as_dropped() -> None:
+    writer = LineWriter(None)
+    writer.write("first")
+    writer._thread.join(PATIENCE_S)
+    for number in range(100):
+        writer.write(str(number))
+    assert writer.dropped == 101
+
+
 def test_a_reader_that_leaves_frees_the_thread_that_was_stuck(pipe: Pipe) -> None:
     pipe.fill()
     writer = LineWriter(pipe.writer)

@@ -49,7 +49,7 @@ class LineWriter:
 
     def __init__(
         self,
-        file: OpenFile,
+        file: OpenFile | None,
         *,
         say_dropped: Callable[[int], str] = dropped_text,
         lines_max: int = LINES_MAX,
@@ -169,6 +169,8 @@ class LineWriter:
                 self._end()  # nobody will read it again; a full disk may get room
 
     def _write_some(self, data: memoryview) -> int:
+        if self._file is None:  # as stdout is where a process was started without it
+            raise BrokenPipeError
         try:
             return os.write(self._file.fileno(), data)
         except BlockingIOError:
