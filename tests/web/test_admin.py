@@ -1,9 +1,11 @@
 """The operators' door: who may come in, and what it shows."""
 
 import pytest
+import trio
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
+from tests.factories import a_policy, a_route, a_target
 from tests.relay.driver import SICK, a_body
 from tests.web.house import Fields, House, Visitor, a_house
 from trio_gateway.policy.route import Secret
@@ -50,6 +52,32 @@ async def test_metrics_show_how_the_targets_are(autojump_clock: MockClock) -> No
     assert b'target_state{state="open",target="a/m"} 1.0' in visitor.received
     assert b'target_state{state="closed",target="a/m"} 0.0' in visitor.received
     assert b'target_state{state="closed",target="b/m"} 1.0' in visitor.received
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/admin/targets"])
+async def test_requests_go_on_while_thousands_of_targets_are_looked_at(
+    path: str, autojump_clock: MockClock
+) -> None:
+    routes = [
+        a_route([a_target("a", model=f"m{number}")], slug=f"chat{number}")
+        for number in range(2_000)
+    ]
+    app = an_admin_app(a_house(a_policy(*routes)))
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        visitor = await get(app, path)
+        nursery.cancel_scope.cancel()
+
+    assert visitor.received.count(b"a/m1999") > 0
+    assert turns >= 100
 
 
 async def test_health_is_here_too() -> None:

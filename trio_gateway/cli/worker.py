@@ -84,7 +84,8 @@ async def _serve(line: Line, order: Serve, house: House, inherited: Inherited) -
             signals=SIGNALS,
         )
         with trio.move_on_after(_FAREWELL_S):
-            await boss.farewell(house.metrics.render(gateway.view()))
+            view = await gateway.view(with_speeds=False)
+            await boss.farewell(house.metrics.render(view))
     return code
 
 

@@ -107,7 +107,7 @@ class TargetView:
     account_load: Load
     tokens: float  # of its destination budget
     passed_over: tuple[tuple[Denied, int], ...]  # how often it was not dialled, and why
-    speeds: tuple[SpeedView, ...]
+    speeds: tuple[SpeedView, ...]  # none, where nobody wants to know
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +133,16 @@ class FleetView:
 
 
 def describe(fleet: Fleet, routes: Iterable[Route], now: float) -> FleetView:
-    """Draw all targets of some routes, and the routes."""
+    """Draw all targets of some routes, and the routes.
+
+    Where there may be thousands, and others wait meanwhile, draw one after the other.
+    """
     routes = tuple(routes)
     return FleetView(
         targets=tuple(
-            _target_view(fleet, users, now) for users in _users(routes).values()
+            describe_users(fleet, users, now) for users in users_of(routes).values()
         ),
-        routes=tuple(_route_view(fleet, route, now) for route in routes),
+        routes=tuple(describe_route(fleet, route, now) for route in routes),
     )
 
 
@@ -147,8 +150,8 @@ def describe_target(
     fleet: Fleet, routes: Iterable[Route], target_id: str, now: float
 ) -> TargetView | None:
     """Draw one target; None if no route has it."""
-    users = _users(routes).get(target_id)
-    return None if users is None else _target_view(fleet, users, now)
+    users = users_of(routes).get(target_id)
+    return None if users is None else describe_users(fleet, users, now)
 
 
 def describe_breaker(breaker: Breaker, now: float) -> BreakerView:
@@ -175,7 +178,7 @@ def targets_of(routes: Iterable[Route]) -> dict[str, Target]:
     """Every target by its id, in the order of the routes."""
     return {
         target_id: next(iter(users.values()))
-        for target_id, users in _users(routes).items()
+        for target_id, users in users_of(routes).items()
     }
 
 
@@ -183,7 +186,8 @@ Users = dict[str, Target]
 """One target as each route, by its slug, sees it: only its limits may differ."""
 
 
-def _users(routes: Iterable[Route]) -> dict[str, Users]:
+def users_of(routes: Iterable[Route]) -> dict[str, Users]:
+    """Each target's users, by its id, in the order of the routes."""
     users: dict[str, Users] = {}
     for route in routes:
         for target in (*route.targets, *route.context_chain):
@@ -191,7 +195,10 @@ def _users(routes: Iterable[Route]) -> dict[str, Users]:
     return users
 
 
-def _target_view(fleet: Fleet, users: Users, now: float) -> TargetView:
+def describe_users(
+    fleet: Fleet, users: Users, now: float, *, with_speeds: bool = True
+) -> TargetView:
+    """Draw the target of some users; its speeds take two thirds of the time."""
     target = next(iter(users.values()))
     health, account = fleet.health(target, now), fleet.account(target.account)
     breaker = describe_breaker(health.breaker, now)
@@ -216,6 +223,7 @@ def _target_view(fleet: Fleet, users: Users, now: float) -> TargetView:
         speeds=tuple(
             _speed_view(users, kind, speed, now)
             for kind, speed in sorted(health.speeds.items(), key=_by_kind)
+            if with_speeds
         ),
     )
 
@@ -283,7 +291,8 @@ def _limits(users: Users, kind: Kind, speed: Speed, now: float) -> Iterator[Limi
         yield LimitsView(tuple(slugs), patience.soft_s(now), patience.hard_s(now))
 
 
-def _route_view(fleet: Fleet, route: Route, now: float) -> RouteView:
+def describe_route(fleet: Fleet, route: Route, now: float) -> RouteView:
+    """Draw one model."""
     budgets = fleet.budgets(route)
     return RouteView(
         slug=route.slug,

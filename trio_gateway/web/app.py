@@ -88,7 +88,8 @@ def create_admin_app(
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return await metrics_response(gateway.metrics.parts(gateway.view()))
+        view = await gateway.view(with_speeds=False)
+        return await metrics_response(gateway.metrics.parts(view))
 
     return app
 

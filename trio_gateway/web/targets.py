@@ -53,7 +53,7 @@ def operators_targets(gateway: Gateway) -> Blueprint:
 
     @views.get("/admin/targets")
     async def every() -> Response:
-        view, dates = gateway.view(), Dates.now(gateway)
+        view, dates = await gateway.view(), Dates.now(gateway)
         return page_response(
             {
                 "targets": [dates.of_target(target) for target in view.targets],
