@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from trio_gateway.telemetry.exposition import Families, show_number
-from trio_gateway.web.page import in_lines, metrics_response
+from trio_gateway.web.page import in_lines, metrics_response, page_response
 
 PAGE = {"targets": [{"id": "a/m", "speeds": [1, 2]}, {"id": "b/m"}], "workers": []}
 
@@ -32,6 +32,25 @@ def test_to_its_depth_everything_has_a_line_of_its_own() -> None:
 @pytest.mark.parametrize("value", [{}, [], (), None, "x\ny", 1.5, True])
 def test_what_has_no_entries_is_one_line(value: object) -> None:
     assert in_lines(value, 3) == json.dumps(value)
+
+
+async def test_others_run_while_a_long_page_is_written() -> None:
+    page = {"targets": [{"id": f"a/{number}"} for number in range(2_000)]}
+    turns = 0
+
+    async def another() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(another)
+        response = await page_response(page, depth=2)
+        nursery.cancel_scope.cancel()
+
+    assert turns >= 5
+    assert json.loads(await response.get_data()) == page
 
 
 async def test_others_run_between_the_parts_of_the_metrics() -> None:

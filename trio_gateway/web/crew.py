@@ -98,7 +98,7 @@ def create_crew_app(
 
     @app.get("/admin/targets")
     async def targets() -> Response:
-        return page_response(
+        return await page_response(
             merged.targets(await _ask(crew, "/admin/targets")), depth=3
         )
 
@@ -117,13 +117,13 @@ def create_crew_app(
         good = _good(await crew.ask("/admin/policy", b""))
         said = [(index, json.loads(body)) for index, body in good]
         page = policy_page(crew.policy, crew.news)
-        return page_response(merged.policy(page, said), depth=2)
+        return await page_response(merged.policy(page, said), depth=2)
 
     @app.get("/admin/exchanges")
     async def exchanges() -> Response:
         said = await _ask(crew, "/admin/exchanges", request.query_string)
         most = int(request.args.get("limit", EXCHANGES_MAX))  # they found it good
-        return page_response(merged.exchanges(said, most), depth=2)
+        return await page_response(merged.exchanges(said, most), depth=2)
 
     @app.get("/admin/explain/<path:model>")
     async def explanation(model: str) -> Response:
@@ -131,7 +131,9 @@ def create_crew_app(
         if request.args.get("format") == "text":
             texts = merged.explanation_text(await _ask_plain(crew, path, query))
             return Response(texts, mimetype="text/plain")
-        return page_response(merged.explanation(await _ask(crew, path, query)), depth=3)
+        return await page_response(
+            merged.explanation(await _ask(crew, path, query)), depth=3
+        )
 
     return app
 
@@ -152,7 +154,7 @@ def _readiness(crew: Crew) -> Mapping[str, object]:
 
 async def _target(crew: Crew, target: Target) -> Response:
     said = await _ask(crew, f"/admin/targets/{target.id}")
-    return page_response(merged.target(said), depth=2)
+    return await page_response(merged.target(said), depth=2)
 
 
 async def _ask(crew: Crew, path: str, query: bytes = b"") -> merged.Said:

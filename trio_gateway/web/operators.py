@@ -33,14 +33,14 @@ def operators_pages(gateway: Gateway) -> Blueprint:
 
     @views.get("/admin/policy")
     async def policy() -> Response:
-        return page_response(policy_page(gateway.policy, gateway.news), depth=2)
+        return await page_response(policy_page(gateway.policy, gateway.news), depth=2)
 
     @views.get("/admin/exchanges")
     async def exchanges() -> Response:
         most = query_number("limit", default=EXCHANGES_MAX, most=EXCHANGES_MAX)
         records = gateway.recent.newest(most, where=_wanted())
         page = {"exchanges": list(map(exchange_fields, records))}
-        return page_response(page, depth=2)
+        return await page_response(page, depth=2)
 
     @views.get("/admin/explain/<path:model>")
     async def explanation(model: str) -> Response:
@@ -55,7 +55,7 @@ def operators_pages(gateway: Gateway) -> Blueprint:
         told = explain(route, gateway.relay.fleet, trio.current_time())
         if form == "text":
             return Response(as_text(told) + "\n", mimetype="text/plain")
-        return page_response(as_json(told), depth=3)
+        return await page_response(as_json(told), depth=3)
 
     return views
 

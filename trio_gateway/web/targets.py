@@ -54,7 +54,7 @@ def operators_targets(gateway: Gateway) -> Blueprint:
     @views.get("/admin/targets")
     async def every() -> Response:
         view, dates = await gateway.view(), Dates.now(gateway)
-        return page_response(
+        return await page_response(
             {
                 "targets": [dates.of_target(target) for target in view.targets],
                 "models": [_route(route) for route in view.routes],
@@ -64,7 +64,7 @@ def operators_targets(gateway: Gateway) -> Blueprint:
 
     @views.get("/admin/targets/<path:target_id>")
     async def one(target_id: str) -> Response:
-        return _shown(gateway, found(gateway.policy, target_id))
+        return await _shown(gateway, found(gateway.policy, target_id))
 
     @views.post("/admin/targets/<path:target_id>")
     async def act(target_id: str) -> Response:
@@ -72,7 +72,7 @@ def operators_targets(gateway: Gateway) -> Blueprint:
         action = action_of(await body())
         act_on(gateway, target, action)
         gateway.write(changed_line(target, action, at=gateway.relay.wall_clock()))
-        return _shown(gateway, target)
+        return await _shown(gateway, target)
 
     return views
 
@@ -139,12 +139,12 @@ def action_of(data: bytes) -> Action:
     return Action(said)
 
 
-def _shown(gateway: Gateway, target: Target) -> Response:
+async def _shown(gateway: Gateway, target: Target) -> Response:
     routes = gateway.policy.routes.values()
     now = trio.current_time()
     view = describe_target(gateway.relay.fleet, routes, target.id, now)
     assert view is not None, "it was found in these routes"
-    return page_response(Dates.now(gateway).of_target(view), depth=2)
+    return await page_response(Dates.now(gateway).of_target(view), depth=2)
 
 
 @dataclass(frozen=True, slots=True)
