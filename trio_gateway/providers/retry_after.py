@@ -6,7 +6,7 @@ what cannot be read was not said. Nothing here raises, whatever the upstream sen
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import chain
@@ -52,7 +52,14 @@ _LIMITS: Final = (
     ),
 )
 
+# The fields that are looked at, by their names in lower case.
+_NAMES: Final = {
+    name.encode("ascii"): name
+    for name in ("date", "retry-after", "retry-after-ms", *chain(*_LIMITS))
+}
+
 _Values = Mapping[str, list[str]]
+_Now = Callable[[], float]  # by the answer's own clock, where it has one
 
 
 def hint_s(
@@ -76,8 +83,11 @@ def hint_s(
         0 to `HINT_S_MAX`; the policy's own cap is the caller's to apply.
     """
     values = _values_by_name(headers)
-    dates = (_moment_of_http(value) for value in values.get("date", ()))
-    now = next((at for at in dates if at is not None), wall_now)
+
+    def now() -> float:
+        dates = (_moment_of_http(value) for value in values.get("date", ()))
+        return next((at for at in dates if at is not None), wall_now)
+
     hints = chain(
         _in_milliseconds(values),
         _in_seconds_or_date(values, now=now),
@@ -91,8 +101,9 @@ def hint_s(
 def _values_by_name(headers: Iterable[tuple[bytes, bytes]]) -> _Values:
     values: dict[str, list[str]] = {}
     for name, value in headers:
-        if len(value) <= _VALUE_BYTES_MAX:
-            given = values.setdefault(name.decode("latin-1").lower(), [])
+        known = _NAMES.get(name.lower())
+        if known is not None and len(value) <= _VALUE_BYTES_MAX:
+            given = values.setdefault(known, [])
             if len(given) < _VALUES_MAX:
                 given.append(value.decode("latin-1").strip(" \t"))
     return values
@@ -104,14 +115,14 @@ def _in_milliseconds(values: _Values) -> Iterator[float]:
             yield float(value) / 1000
 
 
-def _in_seconds_or_date(values: _Values, *, now: float) -> Iterator[float]:
+def _in_seconds_or_date(values: _Values, *, now: _Now) -> Iterator[float]:
     for value in values.get("retry-after", ()):
         if _NUMBER.fullmatch(value):
             yield float(value)
         elif (seconds := _duration(value)) is not None:
             yield seconds  # against the standard, but nobody can mean anything else
         elif (at := _moment_of_http(value)) is not None:
-            yield max(0.0, at - now)
+            yield max(0.0, at - now())
 
 
 def _in_details(error: object) -> Iterator[float]:
@@ -131,7 +142,7 @@ def _in_words(message: str) -> Iterator[float]:
             yield seconds
 
 
-def _until_reset(values: _Values, *, now: float) -> Iterator[float]:
+def _until_reset(values: _Values, *, now: _Now) -> Iterator[float]:
     """The reset of each limit that is used up; the last of them is what counts."""
     resets: list[float] = []
     for remaining, reset in _LIMITS:
@@ -139,7 +150,7 @@ def _until_reset(values: _Values, *, now: float) -> Iterator[float]:
         if not left or not until or not _NUMBER.fullmatch(left[0]) or float(left[0]):
             continue
         if (at := _moment_of_rfc3339(until[0])) is not None:
-            resets.append(max(0.0, at - now))
+            resets.append(max(0.0, at - now()))
         elif _NUMBER.fullmatch(until[0]):
             resets.append(float(until[0]))
         elif (seconds := _duration(until[0])) is not None:
