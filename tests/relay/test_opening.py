@@ -30,8 +30,14 @@ from trio_gateway.chaos.vocabulary.script import (
 )
 from trio_gateway.failover.failures import Failure, FailureClass, UpstreamError
 from trio_gateway.policy.route import Account, Patience, ProviderKind, Secret
-from trio_gateway.relay.opening import OPENING_BYTES_MAX, without_secrets
+from trio_gateway.relay.opening import (
+    OPENING_BYTES_MAX,
+    Body,
+    body_of,
+    without_secrets,
+)
 from trio_gateway.relay.record import Outcome
+from trio_gateway.wire.encoding import PIECE_BYTES_MAX
 
 ERROR_EVENT = b'data: {"error": {"message": "boom", "code": 500}}\n\n'
 COMMENT = b": keep-alive\n\n"
@@ -200,6 +206,43 @@ async def test_a_good_gzip_is_decoded(autojump_clock: trio.testing.MockClock) ->
     await run.go(a_request(stream=False))
 
     assert run.client.received == GOOD_JSON
+
+
+class OneRead:
+    """A body that one read brings whole."""
+
+    status = 200
+    headers = ((b"content-encoding", b"gzip"),)
+
+    def __init__(self, data: bytes) -> None:
+        self._left = [data, b""]
+
+    def take_rest(self) -> bytes | None:
+        return None
+
+    async def receive(self) -> bytes | Failure:
+        return self._left.pop(0)
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_few_bytes_that_become_many_leave_turns_to_others(extra: int) -> None:
+    text = b"\n" * (3 * PIECE_BYTES_MAX + extra)
+    body = body_of(OneRead(gzip.compress(text)))
+    assert isinstance(body, Body)
+    got = await body.receive()
+    assert isinstance(got, bytes)
+    for _ in range(2):
+        with trio.testing.assert_checkpoints():
+            piece = await body.receive()
+        assert isinstance(piece, bytes)
+        assert len(piece) == PIECE_BYTES_MAX
+        got += piece
+    while piece := await body.receive():
+        assert isinstance(piece, bytes)
+        got += piece
+    assert got == text
 
 
 async def test_events_labelled_as_text_are_a_stream(

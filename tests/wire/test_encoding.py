@@ -1,10 +1,12 @@
 import gzip
 import zlib
+from collections.abc import Callable
 
 import pytest
 
 from trio_gateway.wire.encoding import (
     DECODED_BYTES_MAX,
+    PIECE_BYTES_MAX,
     Decoder,
     EncodingError,
     decoder_for,
@@ -30,6 +32,13 @@ def a_decoder(encoding: bytes) -> Decoder:
     decoder = decoder_for([(b"content-encoding", encoding)])
     assert decoder
     return decoder
+
+
+def all_pieces(decoder: Decoder, data: bytes) -> list[bytes]:
+    pieces = [decoder.decode(data)]
+    while decoder.has_more:
+        pieces.append(decoder.decode(b""))
+    return pieces
 
 
 @pytest.mark.parametrize(("encoding", "data"), ENCODED.values(), ids=ENCODED)
@@ -86,10 +95,29 @@ def test_more_after_the_end_is_an_error() -> None:
 
 def test_a_bomb_does_not_go_off() -> None:
     fits = gzip.compress(bytes(DECODED_BYTES_MAX))
-    assert len(a_decoder(b"gzip").decode(fits)) == DECODED_BYTES_MAX
+    assert sum(map(len, all_pieces(a_decoder(b"gzip"), fits))) == DECODED_BYTES_MAX
     bomb = gzip.compress(bytes(DECODED_BYTES_MAX + 1))
     with pytest.raises(EncodingError, match="expands"):
-        a_decoder(b"gzip").decode(bomb)
+        all_pieces(a_decoder(b"gzip"), bomb)
+
+
+@pytest.mark.parametrize("size", [0, 1, -1])
+@pytest.mark.parametrize("encode", [gzip.compress, zlib.compress, bare])
+def test_few_bytes_that_become_many_come_piece_by_piece(
+    encode: Callable[[bytes], bytes], size: int
+) -> None:
+    text = (TEXT * 999)[: 3 * PIECE_BYTES_MAX + size]
+    decoder = a_decoder(b"gzip" if encode is gzip.compress else b"deflate")
+    pieces = all_pieces(decoder, encode(text))
+    assert b"".join(pieces) == text
+    assert max(map(len, pieces)) == PIECE_BYTES_MAX
+    decoder.finish()
+
+
+def test_what_follows_the_end_is_an_error_also_in_the_last_piece() -> None:
+    data = gzip.compress(bytes(2 * PIECE_BYTES_MAX)) + b"x"
+    with pytest.raises(EncodingError, match="after the end"):
+        all_pieces(a_decoder(b"gzip"), data)
 
 
 @pytest.mark.parametrize("value", [b"identity", b"", b" Identity , identity"])

@@ -88,22 +88,27 @@ class Body:
 
     async def receive(self) -> bytes | Failure:
         """As `UpstreamStream.receive`, decoded; the end is `b""` here too."""
+        decoder = self._decoder
         while True:
-            data = await self._stream.receive()
-            if isinstance(data, Failure):
-                return data
-            self.bytes_in += len(data)
-            if self._decoder is None:
-                return data
             try:
+                if decoder is not None and decoder.has_more:
+                    await trio.lowlevel.checkpoint()  # for the others, as a read is
+                    if decoded := decoder.decode(b""):
+                        return decoded
+                    continue
+                data = await self._stream.receive()
+                if isinstance(data, Failure):
+                    return data
+                self.bytes_in += len(data)
+                if decoder is None:
+                    return data
                 if not data:
-                    self._decoder.finish()
+                    decoder.finish()
                     return b""
-                decoded = self._decoder.decode(data)
+                if decoded := decoder.decode(data):
+                    return decoded
             except EncodingError:
                 return Failure(FailureClass.INTERRUPTED, "broken encoding")
-            if decoded:
-                return decoded
 
 
 def body_of(stream: UpstreamStream) -> Body | Failure:

@@ -12,6 +12,10 @@ from typing import Final
 # room is already unlikely. Deflate could make 64 MiB of it.
 DECODED_BYTES_MAX: Final = 8 * 1024 * 1024
 
+# It is not made at once, either: what follows is meant for what one read brings, and
+# would keep everybody else waiting for a hundred times as much.
+PIECE_BYTES_MAX: Final = 64 * 1024
+
 _NO_ENCODING: Final = frozenset({b"", b"identity"})
 _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 
@@ -28,22 +32,31 @@ class EncodingError(ValueError):
 
 
 class Decoder:
-    """Undoes one content encoding, piece by piece."""
+    """Undoes one content encoding, piece by piece.
 
-    __slots__ = ("_inflate", "_is_gzip", "_start")
+    `has_more` says that bytes which were given decode to more than was returned: ask
+    for that, with `decode(b"")`, before more is given.
+    """
+
+    __slots__ = ("_decoded", "_inflate", "_is_gzip", "_start", "has_more")
 
     def __init__(self, *, is_gzip: bool) -> None:
+        self.has_more = False
         self._is_gzip = is_gzip
         self._start = b""  # until there is enough to know the wrapping
         self._inflate = zlib.decompressobj(_GZIP_BITS) if is_gzip else None
+        self._decoded = 0  # of the bytes that were given last
 
     def decode(self, data: bytes) -> bytes:
-        """Return what these bytes decode to, maybe nothing yet.
+        """Return what these bytes decode to, maybe nothing yet, or its first piece.
 
         Raises:
             EncodingError: they are broken, expand to more than `DECODED_BYTES_MAX`, or
                 follow the end of what was encoded.
         """
+        if self.has_more:
+            assert self._inflate is not None
+            return self._piece(self._inflate, self._inflate.unconsumed_tail + data)
         if not data:
             return b""
         if self._inflate is None:
@@ -55,14 +68,21 @@ class Decoder:
             self._inflate = zlib.decompressobj(bits)
         if self._inflate.eof:
             raise EncodingError("more after the end")
+        self._decoded = 0
+        return self._piece(self._inflate, data)
+
+    def _piece(self, inflate: "zlib._Decompress", data: bytes) -> bytes:
         try:
-            decoded = self._inflate.decompress(data, DECODED_BYTES_MAX + 1)
+            decoded = inflate.decompress(data, PIECE_BYTES_MAX)
         except zlib.error as error:
             raise EncodingError("broken data") from error
-        if len(decoded) > DECODED_BYTES_MAX:
+        self._decoded += len(decoded)
+        if self._decoded > DECODED_BYTES_MAX:
             raise EncodingError("expands too much")
-        if self._inflate.unused_data:
+        if inflate.unused_data:
             raise EncodingError("more after the end")
+        # Where a piece is full, there may be more in what zlib holds, too.
+        self.has_more = len(decoded) == PIECE_BYTES_MAX and not inflate.eof
         return decoded
 
     def finish(self) -> None:
