@@ -48,6 +48,16 @@ CASES: list[tuple[str, bytes, list[tuple[bytes, bytes]]]] = [
 ]  # fmt: skip
 
 
+def test_a_run_of_blank_lines_is_one_event_without_data() -> None:
+    parser = EventParser()
+    for run in (b"\n" * 60_000, b"\r\n\r\n", b"\r", b"\n\n\r"):
+        events = parser.feed(run)
+        assert [(event.raw, event.data) for event in events] == [(run, None)]
+    events = parser.feed(b"\n\ndata: a\n\n\n\n\ndata: b\n\n")
+    assert [event.raw for event in events if event.data is None] == [b"\n\n", b"\n\n\n"]
+    assert dispatched(events) == [(b"a", b""), (b"b", b"")]
+
+
 def dispatched(events: list[Event]) -> list[tuple[bytes, bytes]]:
     return [(event.data, event.name) for event in events if event.data is not None]
 

@@ -17,6 +17,8 @@ _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 # The end of a line and a blank line after it. The groups are atomic, so that the two
 # halves of a CRLF are never taken for two line ends.
 _BLOCK_END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# Blank lines before a block; there may be many, and each means nothing.
+_BLANK: Final = re.compile(rb"[\r\n]+")
 # The end of a block may have begun in as many of the bytes that were held before.
 _BLOCK_END_BEGUN: Final = len(b"\r\n")
 
@@ -29,7 +31,7 @@ class Event:
     """One block of the stream.
 
     `raw` is every byte of it, with its blank line. `data` is its data lines joined by
-    LF, None where it has none (a comment, a stray blank line). `name` is its event
+    LF, None where it has none (a comment, stray blank lines). `name` is its event
     type; `b""` stands for `message`.
     """
 
@@ -153,6 +155,8 @@ class EventParser:
                 return Event(raw, data)
         text = raw.removeprefix(_BOM) if self._is_at_start else raw
         self._is_at_start = False
+        if raw[0] in b"\r\n":
+            return Event(raw, None)
         values: list[bytes] = []
         name = b""
         for line in _LINE_END.split(text):
@@ -170,12 +174,12 @@ def _block_end(
 ) -> int | None:
     """Where the block that begins at `start` ends; None if that is not here yet.
 
-    No block ends before `scan`, unless it is only the blank line at `start`.
+    No block ends before `scan`, unless it is only the blank lines at `start`.
     """
     if start == len(buffer):
         return None
-    if buffer[start] in b"\r\n":
-        return start + 2 if buffer[start : start + 2] == b"\r\n" else start + 1
+    if blank := _BLANK.match(buffer, start):
+        return blank.end()
     if has_cr:
         match = _BLOCK_END.search(buffer, scan)
         return match.end() if match else None
