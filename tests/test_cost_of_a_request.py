@@ -96,6 +96,8 @@ class ReadyWire:
     def interrupt(self) -> None:
         """Nobody waits."""
 
+    def set_torn(self, *, is_torn: bool) -> None: ...
+
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         """The client has left."""
 

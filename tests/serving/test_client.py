@@ -39,6 +39,8 @@ class Busy(FakeWire):
         await trio.lowlevel.checkpoint()
         self.said += data
 
+    def set_torn(self, *, is_torn: bool) -> None: ...
+
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         await self.send(data)
 
@@ -87,6 +89,8 @@ async def test_who_sends_more_in_the_moment_of_its_limit_gets_no_second_one(
 
 class Slow(Busy):
     """Its client takes long to hear the last words."""
+
+    def set_torn(self, *, is_torn: bool) -> None: ...
 
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         await trio.sleep(100)

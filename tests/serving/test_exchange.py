@@ -41,6 +41,8 @@ class FakeWire:
     def interrupt(self) -> None:
         self.interrupted += 1
 
+    def set_torn(self, *, is_torn: bool) -> None: ...
+
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         await trio.lowlevel.checkpoint()
 

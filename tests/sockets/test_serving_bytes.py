@@ -207,3 +207,40 @@ async def test_a_large_body_that_nobody_read_leaves_no_task(
 
     assert await visit_server(kind, app, visit) == set()
     assert freed is is_freed
+
+
+# HTTP/1.0: where the end of the connection is the end of the answer.
+
+OLD = "GET {} HTTP/1.0\r\n\r\n"
+
+
+@each("end", ours="reset", stock="end", kinds=("fast", "hypercorn"))
+@pytest.mark.parametrize("path", ["/cut", "/late_bug"])
+async def test_http_1_0_is_not_told_that_a_cut_answer_is_whole(
+    path: str, kind: Kind, end: str
+) -> None:
+    async def visit(port: int) -> None:
+        async with await dial(port) as stream:
+            await stream.send_all(OLD.format(path).encode())
+            await trio.sleep(0.1)  # what came before the reset can still be read
+            got, seen = await read(stream, within_s=10)
+        assert got.endswith(b"\r\n\r\nhalf")
+        assert seen == end
+
+    assert await visit_server(kind, Toy(), visit) == set()
+
+
+@pytest.mark.parametrize("path", ["/three", "/hi"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_http_1_0_is_told_that_a_whole_answer_is_whole(
+    path: str, kind: Kind
+) -> None:
+    async def visit(port: int) -> None:
+        async with await dial(port) as stream:
+            await stream.send_all(OLD.format(path).encode())
+            await trio.sleep(0.1)
+            got, seen = await read(stream, within_s=10)
+        assert got.endswith((b"\r\n\r\nxxx", b"\r\n\r\nhi"))
+        assert seen == "end"
+
+    assert await visit_server(kind, Toy(), visit) == set()

@@ -380,3 +380,19 @@ async def test_one_that_is_none_leaves_the_old_one(
         client = await server.client()
         assert await body_of(client, request("/hi", LAST)) == b"hi"
     assert "certificate_not_renewed" in caplog.text
+
+
+async def test_http_1_0_is_not_told_that_a_cut_answer_is_whole(kind: Kind) -> None:
+    if kind == "fast, read ahead":
+        pytest.skip("a plain stream has no way to reset its connection")
+    async with secured(kind) as server:
+        client = await server.client()
+        await client.send_all(b"GET /cut HTTP/1.0\r\n\r\n")
+        got, end = b"", "reset"
+        with trio.fail_after(AT_ONCE_S), suppress(trio.BrokenResourceError):
+            while data := await client.receive_some():
+                got += data
+            end = "end"
+        assert got.endswith(b"\r\n\r\nhalf")
+        assert end == "reset"
+        await trio.aclose_forcefully(client)

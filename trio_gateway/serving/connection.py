@@ -10,7 +10,7 @@ Nothing that goes wrong here leaves `run`: one stranger must not end the server.
 
 A half-closed client counts as gone. A response that its app leaves unfinished ends
 without its last chunk; where the body is framed by the close alone (HTTP/1.0), the
-client cannot tell that from a whole one.
+connection is reset.
 """
 
 from collections.abc import Awaitable, Callable
@@ -37,7 +37,13 @@ from trio_gateway.serving.http2.protocol import Http2
 from trio_gateway.serving.http2.stream import Shared
 from trio_gateway.serving.inbox import Inbox, ReadAhead
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
+from trio_gateway.serving.linger import (
+    CLOSE_GRACE_S,
+    arrival,
+    linger,
+    reset_at_close,
+    socket_under,
+)
 from trio_gateway.serving.protocol import StrictProtocol
 from trio_gateway.serving.speech import Ending, Speech
 from trio_gateway.serving.tls import HTTP_2, shake_hands
@@ -97,6 +103,7 @@ class HypercornConnection(TCPServer):
         self._may_switch = False  # to HTTP/2, by its preface
         self._idle_by = float("inf")  # which no ping prolongs
         self._has_answered = False
+        self._is_torn = False  # a close would look like the end of an answer
 
     async def run(self) -> None:
         """Serve the stream to its end and close it. Raises only `trio.Cancelled`."""
@@ -227,12 +234,24 @@ class HypercornConnection(TCPServer):
         await self._pump_ended.wait()
         await self.protocol.handle(Closed())
         await self.protocol.farewell(self._ending or Ending.BROKEN)
+        self._set_torn(is_torn=self.protocol.is_torn)
         if self._ending in {Ending.LATE, Ending.FINISHED}:
             await self._close()
         self._ending = Ending.BROKEN  # sends do nothing from here on
         await trio.aclose_forcefully(self.stream)
 
+    def _set_torn(self, *, is_torn: bool) -> None:
+        """Let a close be a reset, or not; over memory there is none."""
+        sock = socket_under(self.stream)
+        if is_torn is not self._is_torn and sock is not None:
+            self._is_torn = is_torn
+            reset_at_close(sock, resets=is_torn)
+
     async def _close(self) -> None:
+        sock = socket_under(self.stream)
+        if self._is_torn and sock is not None:
+            await arrival(sock)
+            return
         with trio.move_on_after(CLOSE_GRACE_S):
             async with self.send_lock:
                 if self._ahead or not self.protocol.has_read_all:
@@ -307,6 +326,8 @@ class HypercornConnection(TCPServer):
             await trio.lowlevel.checkpoint()
             return
         is_sent = False
+        if self.protocol.is_torn:
+            self._set_torn(is_torn=True)
         try:
             async with self.send_lock:
                 is_sent = await self._send_with_headway(data)

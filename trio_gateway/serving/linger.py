@@ -1,13 +1,20 @@
-"""The polite end of a connection, where a plain close would destroy our last answer.
+"""The end of a connection, where a plain close would destroy our last answer, or lie.
 
 A client that still sends when we close makes the kernel reset the connection, and a
 reset takes with it what the client has not read yet. So we say that nothing more will
 come, and read for a moment what still does, without looking at it.
+
+An answer in HTTP/1.0 that is streamed ends with the connection, so a connection that is
+closed in its middle says that it is whole. There a reset is what we want, whoever
+closes: we, or the kernel after a process was killed.
 """
 
+import fcntl
 import socket
+import struct
+import termios
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -15,6 +22,10 @@ import trio
 LINGER_S: Final = 2.0
 LINGER_BYTES_MAX: Final = 1024 * 1024
 PIECE_BYTES: Final = 64 * 1024
+
+# What we have sent has so long to arrive before a reset would overtake it.
+ARRIVAL_S: Final = 1.0
+_LOOK_AGAIN_S: Final = (0.001, 0.05)  # at first, and at last
 
 # All of a polite close: the end of a send, lingering, the goodbye of TLS.
 CLOSE_GRACE_S: Final = 3.0
@@ -54,3 +65,37 @@ async def linger_at(sock: socket.socket) -> None:
                 if not data:
                     return
                 read += len(data)
+
+
+class AnySocket(Protocol):
+    """The library's, or Trio's."""
+
+    def fileno(self) -> int: ...  # noqa: D102
+    def setsockopt(self, level: int, name: int, value: bytes, /) -> None: ...  # noqa: D102
+
+
+def socket_under(stream: object) -> AnySocket | None:
+    """Find the socket that a stream goes over; one in memory has none."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream.socket if isinstance(stream, trio.SocketStream) else None
+
+
+def reset_at_close(sock: AnySocket, *, resets: bool) -> None:
+    """Say whether a close of this socket, by whomever, resets the connection."""
+    with suppress(OSError):
+        how = struct.pack("ii", resets, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+
+
+async def arrival(sock: AnySocket) -> None:
+    """Wait until the other side has what was sent, but not for long."""
+    pause_s, longest_s = _LOOK_AGAIN_S
+    with trio.move_on_after(ARRIVAL_S), suppress(OSError):
+        while _is_on_its_way(sock):  # the kernel does not tell
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
+
+
+def _is_on_its_way(sock: AnySocket) -> bool:
+    return any(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))

@@ -133,6 +133,7 @@ class StrictProtocol(H11Protocol):
     def restrict(self, limits: Limits) -> "StrictProtocol":
         """Put the strict parser in the place of Hypercorn's; to be called first."""
         self.connection = StrictParser(limits)
+        self._ends_by_close = False
         return self
 
     @property
@@ -149,6 +150,11 @@ class StrictProtocol(H11Protocol):
     def has_read_all(self) -> bool:
         """Whether a request was read to its end, and nothing after it."""
         return self.connection.has_read_all
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether a close would now pass a part of an answer for the whole."""
+        return self._ends_by_close and self.connection.our_state is h11.SEND_BODY
 
     @property
     def has_told_its_end(self) -> bool:
@@ -203,6 +209,10 @@ class StrictProtocol(H11Protocol):
         is_parting = isinstance(self.context, Context) and self.context.is_parting
         if isinstance(event, Response) and is_parting:
             event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        if isinstance(event, Response):
+            self._ends_by_close = self.connection.their_http_version == b"1.0" and all(
+                name.lower() != b"content-length" for name, _ in event.headers
+            )
         await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:

@@ -35,6 +35,10 @@ class Speech(Protocol):
     def has_told_its_end(self) -> bool:
         """Whether the client knows that it may not ask again here."""
 
+    @property
+    def is_torn(self) -> bool:
+        """Whether a close would now pass a part of an answer for the whole."""
+
     async def begin(self) -> None:
         """Say what comes first."""
 

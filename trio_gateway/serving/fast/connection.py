@@ -9,7 +9,7 @@ without headway is not, and a client that leaves ends it. Pipelined requests wai
 
 Nothing that goes wrong here leaves `run`: one stranger must not end the server. A
 response that its app leaves unfinished ends without its last chunk; where the body is
-framed by the close alone (HTTP/1.0), the client cannot tell that from a whole one.
+framed by the close alone (HTTP/1.0), the connection is reset.
 """
 
 import trio

@@ -269,6 +269,8 @@ class Exchange:
                 response.is_last = True
         has_more = message.get("more_body", False)
         data = response.part(message.get("body", b""), has_more=has_more, date=date)
+        if response.ends_by_close:
+            client.wire.set_torn(is_torn=True)
         if data:
             await client.write(data)
         if not data or client.is_broken:
@@ -276,4 +278,6 @@ class Exchange:
             await trio.lowlevel.checkpoint()
         if not has_more:
             self._is_sent = not client.is_broken
+            if response.ends_by_close and self._is_sent:
+                client.wire.set_torn(is_torn=False)
             self._note_end()

@@ -50,6 +50,7 @@ class Response:
         "_is_1_0",
         "_left",
         "_status",
+        "ends_by_close",
         "is_finished",
         "is_last",
         "is_started",
@@ -62,6 +63,7 @@ class Response:
         self._fields = b""
         self._left: int | None = None  # of the length that the app said
         self._framing = _Framing.NONE
+        self.ends_by_close = False  # and a close in its middle looks like its end
         self.is_started = False  # its head is on its way
         self.is_finished = False  # all of it is
         self.is_last = not request.keeps_alive  # the connection ends with it
@@ -121,6 +123,7 @@ class Response:
                 self._left = len(data)
             elif self._is_1_0:
                 self._framing = _Framing.CLOSE
+                self.ends_by_close = True
                 self.is_last = True
             else:
                 self._framing = _Framing.CHUNKED

@@ -15,7 +15,12 @@ from trio_gateway.serving.addresses import addresses_of
 from trio_gateway.serving.fast.hangup import HangupWatch
 from trio_gateway.serving.fast.sweeper import DeadlineQueue
 from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
-from trio_gateway.serving.linger import CLOSE_GRACE_S, linger_at
+from trio_gateway.serving.linger import (
+    CLOSE_GRACE_S,
+    arrival,
+    linger_at,
+    reset_at_close,
+)
 
 RECEIVE_BYTES: Final = 64 * 1024
 
@@ -69,6 +74,7 @@ class SocketWire:
         self._stalls = stalls
         self._turns = Turns()
         self._is_interrupted = False
+        self._is_torn = False
         self.client, self.server = addresses_of(self._sock)
 
     async def carry(self, conversation: Callable[[], Awaitable[None]]) -> None:
@@ -141,8 +147,17 @@ class SocketWire:
         self._is_interrupted = True
         trio.lowlevel.notify_closing(self._fd)
 
+    def set_torn(self, *, is_torn: bool) -> None:
+        """Let a close be a reset, or not; see `Wire`."""
+        if is_torn is not self._is_torn:
+            self._is_torn = is_torn
+            reset_at_close(self._sock, resets=is_torn)
+
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         """Send what is given and close politely; see `Wire`."""
+        if self._is_torn:
+            await arrival(self._sock)
+            return
         self._is_interrupted = False
         with trio.move_on_after(CLOSE_GRACE_S):
             try:

@@ -15,7 +15,13 @@ from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.handshakes import Handshakes
 from trio_gateway.serving.inbox import ReadAhead
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.linger import CLOSE_GRACE_S, linger
+from trio_gateway.serving.linger import (
+    CLOSE_GRACE_S,
+    arrival,
+    linger,
+    reset_at_close,
+    socket_under,
+)
 from trio_gateway.serving.tls import shake_hands
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -44,6 +50,7 @@ class StreamWire:
         self._ahead = ReadAhead(limits.ahead_bytes_max)
         self._sending = trio.CancelScope()
         self._greeting = trio.CancelScope()
+        self._is_torn = False
         transport: object = stream
         self.scheme = "http"
         if isinstance(stream, trio.SSLStream):
@@ -104,8 +111,19 @@ class StreamWire:
         self._ahead.interrupt()
         self._sending.cancel()
 
+    def set_torn(self, *, is_torn: bool) -> None:
+        """Let a close be a reset, or not; see `Wire`. There is none in memory."""
+        sock = socket_under(self._stream)
+        if is_torn is not self._is_torn and sock is not None:
+            self._is_torn = is_torn
+            reset_at_close(sock, resets=is_torn)
+
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         """Send what is given and close politely; see `Wire`."""
+        sock = socket_under(self._stream)
+        if self._is_torn and sock is not None:
+            await arrival(sock)
+            return
         with trio.move_on_after(CLOSE_GRACE_S):
             try:
                 if data:

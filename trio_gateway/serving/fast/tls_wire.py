@@ -27,7 +27,12 @@ from trio_gateway.serving.fast.wire import BrokenWireError, Owner, Wire
 from trio_gateway.serving.handshakes import Reason
 from trio_gateway.serving.inbox import ReadAhead
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.linger import CLOSE_GRACE_S, linger_at
+from trio_gateway.serving.linger import (
+    CLOSE_GRACE_S,
+    arrival,
+    linger_at,
+    reset_at_close,
+)
 from trio_gateway.serving.tls import PLAIN_GRACE_S, Tls, plain_refusal
 
 # One record of TLS, which is what OpenSSL gives and takes at once. Headway of a large
@@ -60,6 +65,7 @@ class TlsWire:
         self._stalls = stalls
         self._ahead = ReadAhead(limits.ahead_bytes_max)
         self._is_agreed = False  # on keys
+        self._is_torn = False
         self._is_stopped = False  # there is more to be read, and no room for it
         self._turns = Turns()
         self._greeting = trio.CancelScope()
@@ -189,8 +195,17 @@ class TlsWire:
 
     # The end.
 
+    def set_torn(self, *, is_torn: bool) -> None:
+        """Let a close be a reset, or not; see `Wire`."""
+        if is_torn is not self._is_torn:
+            self._is_torn = is_torn
+            reset_at_close(self._sock, resets=is_torn)
+
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         """Send what is given and close politely; see `Wire`."""
+        if self._is_torn:  # TLS's farewell would say that all is said
+            await arrival(self._sock)
+            return
         if not self._is_agreed:
             return
         with trio.move_on_after(CLOSE_GRACE_S), suppress(OSError, BrokenWireError):

@@ -55,6 +55,13 @@ class Wire(Protocol):
     def interrupt(self) -> None:
         """End the wait of `receive` and `send`, of the next one where nobody waits."""
 
+    def set_torn(self, *, is_torn: bool) -> None:
+        """Say whether a close would now pass a part of an answer for the whole.
+
+        Then any close resets the connection, and `say_last` only lets arrive what was
+        sent.
+        """
+
     async def say_last(self, data: bytes, *, must_linger: bool) -> None:
         """Send what is given and see it through, within the bounds of `linger`.
 

@@ -61,6 +61,11 @@ class Http2:
         self._has_last = False  # nothing may begin any more
 
     @property
+    def is_torn(self) -> bool:
+        """Say no: each stream says itself when it ends."""
+        return False
+
+    @property
     def has_told_its_end(self) -> bool:
         """Whether the client knows that it may not ask again here."""
         return self._has_last
