@@ -204,6 +204,8 @@ async def test_a_cancellation_in_the_instant_of_the_handshakes_end_leaves_nothin
 
 # Through a proxy
 
+NO_TUNNEL = "not an answer of a proxy"
+
 
 def serve_at(
     network: MemoryNetwork,
@@ -278,19 +280,22 @@ async def test_a_proxy_is_asked_for_a_tunnel(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "cause"),
     [
-        b"HTTP/1.1 407 Who are you\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 20_000 + b"\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\nmore",
-        b"SSH-2.0\r\n\r\n",
-        b"HTTP/1.1 200",
-        b"",
+        (b"HTTP/1.1 407 Who are you\r\n\r\n", "proxy answered 407"),
+        (b"HTTP/1.0 502 No\r\nx: y\r\n\r\n<html>", "proxy answered 502"),
+        (b"HTTP/1.1 100 \r\n\r\n", "proxy answered 100"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 20_000 + b"\r\n\r\n", NO_TUNNEL),
+        (b"HTTP/1.1 200 OK\r\n\r\nmore", NO_TUNNEL),
+        (b"HTTP/1.1 2000\r\n\r\n", NO_TUNNEL),
+        (b"SSH-2.0\r\n\r\n", NO_TUNNEL),
+        (b"HTTP/1.1 200", "closed by the proxy"),
+        (b"", "closed by the proxy"),
     ],
-    ids=["407", "endless", "more", "no HTTP", "cut", "nothing"],
+    ids=["407", "502", "100", "endless", "more", "2000", "no HTTP", "cut", "nothing"],
 )
 async def test_a_proxy_that_opens_no_tunnel_is_a_failed_connect(
-    autojump_clock: trio.testing.MockClock, answer: bytes, make: Make
+    autojump_clock: trio.testing.MockClock, answer: bytes, cause: str, make: Make
 ) -> None:
     async def refuse(peer: Peer) -> None:
         await peer.request()
@@ -302,9 +307,23 @@ async def test_a_proxy_that_opens_no_tunnel_is_a_failed_connect(
         async with make(connect=network.connect) as upstream:
             call = a_call("https://provider.test", proxy=f"http://{PROXY}")
             outcome = await upstream.open(call)
-            assert outcome == Failure(FailureClass.CONNECT, "refused by the proxy")
+            assert outcome == Failure(FailureClass.CONNECT, cause)
             assert pooled(upstream) == 0
         nursery.cancel_scope.cancel()
+
+
+async def test_what_is_no_proxy_is_not_waited_for(
+    autojump_clock: trio.testing.MockClock, make: Make
+) -> None:
+    async def greet(peer: Peer) -> None:
+        await peer.send(b"220 mail.test ESMTP\r\n")
+        await trio.sleep_forever()
+
+    async with in_memory(greet) as server, make(connect=server.connect) as upstream:
+        call = a_call("https://x.test", proxy=server.base_url)
+        outcome = await upstream.open(call)
+        assert outcome == Failure(FailureClass.CONNECT, NO_TUNNEL)
+        assert trio.current_time() == 0
 
 
 async def test_a_proxy_that_hangs_is_left_at_the_connect_limit(

@@ -18,7 +18,6 @@ _CAUSES: Final = (
     (ConnectionRefusedError, "connection refused"),
     (ssl.SSLCertVerificationError, "certificate not accepted"),
     (ssl.SSLError, "TLS handshake failed"),
-    (ProxyRefusedError, "refused by the proxy"),
     (OSError, "not connected"),
     (trio.BrokenResourceError, "broken while connecting"),
 )
@@ -28,6 +27,8 @@ NOT_CONNECTED: Final[tuple[type[Exception], ...]] = (OSError, trio.BrokenResourc
 
 def not_connected(error: Exception) -> Failure:
     """Say why there is no connection; raises what it does not know."""
+    if isinstance(error, ProxyRefusedError):
+        return Failure(FailureClass.CONNECT, error.cause)
     for kind, cause in _CAUSES:
         if isinstance(error, kind):
             return Failure(FailureClass.CONNECT, cause)

@@ -6,6 +6,7 @@ used: one whose TLS fails, or is cancelled, stays in its pool for ever.
 """
 
 import base64
+import re
 import ssl
 from typing import Final
 
@@ -19,9 +20,17 @@ from trio_gateway.upstream.network import secure
 # servers stop at 8 to 100 KiB; nobody who grants a tunnel says that much.
 HEAD_BYTES_MAX: Final = 16 * 1024
 
+_BEGINNING: Final = b"HTTP/1."
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})[ \r]")
+_NO_ANSWER: Final = "not an answer of a proxy"
+
 
 class ProxyRefusedError(OSError):
-    """The proxy did not open a tunnel."""
+    """The proxy did not open a tunnel; `cause` says why, without a word of its own."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 def through_proxy(connect: Connect, url: str, trust: ssl.SSLContext) -> Connect:
@@ -70,10 +79,17 @@ async def _receive_consent(stream: trio.abc.Stream) -> None:
     head = b""
     while b"\r\n\r\n" not in head:
         received = await stream.receive_some()
+        if not received:
+            raise ProxyRefusedError("closed by the proxy")
         head += received
-        if not received or len(head) > HEAD_BYTES_MAX:
-            raise ProxyRefusedError
-    version, _, rest = head.partition(b" ")
-    is_tunnel = version.startswith(b"HTTP/1.") and rest.startswith(b"2")
-    if not is_tunnel or not head.endswith(b"\r\n\r\n"):
-        raise ProxyRefusedError
+        is_http = head.startswith(_BEGINNING) or _BEGINNING.startswith(head)
+        if not is_http or len(head) > HEAD_BYTES_MAX:
+            raise ProxyRefusedError(_NO_ANSWER)
+    answer = _STATUS_LINE.match(head)
+    if answer is None:
+        raise ProxyRefusedError(_NO_ANSWER)
+    status = int(answer[1])
+    if not 200 <= status <= 299:
+        raise ProxyRefusedError(f"proxy answered {status}")
+    if not head.endswith(b"\r\n\r\n"):
+        raise ProxyRefusedError(_NO_ANSWER)
