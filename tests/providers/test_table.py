@@ -152,6 +152,8 @@ ERRORS: list[tuple[str, int, object, FailureClass]] = [
      "the specified model", "OperationNotSupported"), NOT_FOUND),
     ("azure key", 401, {"statusCode": 401, "message": "Access denied due to invalid "
      "subscription key"}, AUTH),
+    ("azure's gateway counts", 403, {"statusCode": 403, "message": "Out of call volume"
+     " quota. Quota will be replenished in 12:11:10."}, QUOTA),
     ("azure blocked us", 403,
      openai("Your resource has been temporarily blocked because "
      "we detected behavior that may violate our content policy.", "Forbidden"), AUTH),

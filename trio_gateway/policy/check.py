@@ -4,6 +4,7 @@ Names that must exist elsewhere, things said twice, limits that contradict each 
 Each problem names both places where there are two.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -38,6 +39,9 @@ REFERENCES: Final[Mapping[KeyPath, str]] = {
 
 # Enough names to find the one that was meant, in one line of a report.
 NAMES_SHOWN_MAX: Final = 10
+
+# What comes after an Azure resource's address, of which portals show all.
+_AZURE_PATH: Final = re.compile(r"/openai/deployments(/|$)|/(openai|v1)$")
 
 
 class UntrustedError(Exception):
@@ -136,7 +140,7 @@ def _providers(written: model.PolicySection, document: Document) -> Iterator[Pro
             message = "only a provider of kind azure has one"
             remedy = "Delete it, or write `kind: azure`."
             yield document.problem((*path, "api_version"), message, remedy)
-        if provider.kind == "azure" and provider.base_url.endswith(("/openai", "/v1")):
+        if provider.kind == "azure" and _AZURE_PATH.search(provider.base_url):
             message = "holds a part of the path that the gateway adds itself"
             remedy = "End it after the host, as in https://NAME.openai.azure.com."
             yield document.problem((*path, "base_url"), message, remedy)

@@ -85,6 +85,8 @@ _OVERLOADED_TEXT: Final = re.compile(
     # Vertex: everybody's capacity. A quota of ours "has been exhausted".
     r"|resource exhausted"
 )
+# Azure's API management, with a 403, for so many calls or tokens a day.
+_QUOTA_TEXT: Final = re.compile(r"\bout of .{0,40}\bquota\b")
 _CONTEXT_TEXT: Final = re.compile(
     r"maximum (?:context|prompt|model|input) length|max(?:imum)? sequence length"
     r"|context[ _](?:length|window|size)"
@@ -180,6 +182,8 @@ def _by_code(status: int | None, said: Said) -> FailureClass | None:
 def _by_text(status: int | None, said: Said) -> FailureClass | None:
     if status in (None, 429, 503) and _OVERLOADED_TEXT.search(said.text):
         return FailureClass.OVERLOADED
+    if status in (403, 429) and _QUOTA_TEXT.search(said.text):
+        return FailureClass.QUOTA
     if status in _REFUSALS:
         for pattern, kind in _REFUSAL_TEXTS:
             if pattern.search(said.text):
