@@ -144,6 +144,12 @@ def _providers(written: model.PolicySection, document: Document) -> Iterator[Pro
             message = "holds a part of the path that the gateway adds itself"
             remedy = "End it after the host, as in https://NAME.openai.azure.com."
             yield document.problem((*path, "base_url"), message, remedy)
+        credential = "api-key" if provider.kind == "azure" else "authorization"
+        for field in provider.headers or ():
+            if provider.api_key is not None and field.lower() == credential:
+                message = "is where api_key is sent"
+                remedy = "Leave one of the two out."
+                yield document.problem((*path, "headers", field), message, remedy)
 
 
 def _access_keys(written: model.PolicySection, document: Document) -> Iterator[Problem]:
