@@ -396,3 +396,20 @@ async def test_http_1_0_is_not_told_that_a_cut_answer_is_whole(kind: Kind) -> No
         assert got.endswith(b"\r\n\r\nhalf")
         assert end == "reset"
         await trio.aclose_forcefully(client)
+
+
+@pytest.mark.parametrize("ask", [b"GET /three HTTP/1.0\r\n\r\n", request("/hi", LAST)])
+async def test_a_connection_ends_with_the_farewell_of_tls(
+    ask: bytes, kind: Kind
+) -> None:
+    """Without it, a client must fear that somebody has cut off the rest."""
+    async with secured(kind) as server:
+        stream = await dial(server.port)
+        client = trio.SSLStream(stream, trust(), server_hostname="localhost")
+        await client.send_all(ask)
+        got = b""
+        with trio.fail_after(AT_ONCE_S):
+            while data := await client.receive_some():
+                got += data
+            await client.aclose()
+        assert got.endswith((b"xxx", b"hi"))

@@ -42,6 +42,7 @@ from trio_gateway.serving.linger import (
     arrival,
     linger,
     reset_at_close,
+    say_goodbye,
     socket_under,
 )
 from trio_gateway.serving.protocol import StrictProtocol
@@ -256,7 +257,7 @@ class HypercornConnection(TCPServer):
             async with self.send_lock:
                 if self._ahead or not self.protocol.has_read_all:
                     await linger(self.stream)
-                await self.stream.aclose()
+                await say_goodbye(self.stream)
 
     # The pump.
 

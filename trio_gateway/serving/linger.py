@@ -50,6 +50,23 @@ async def linger(stream: trio.abc.Stream) -> None:
             return
 
 
+async def say_goodbye(stream: trio.abc.Stream) -> None:
+    """Close a stream; one of TLS with its farewell, and when the other side has heard.
+
+    Without that, a client must take the end for a cut. To be bounded in time; never
+    raises but `trio.Cancelled`.
+    """
+    transport = (
+        stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    )
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        try:
+            if isinstance(stream, trio.SSLStream):
+                await stream.unwrap()
+        finally:
+            await transport.aclose()
+
+
 async def linger_at(sock: socket.socket) -> None:
     """Do as `linger` does, on a socket that blocks nobody.
 

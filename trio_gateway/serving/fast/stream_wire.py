@@ -20,6 +20,7 @@ from trio_gateway.serving.linger import (
     arrival,
     linger,
     reset_at_close,
+    say_goodbye,
     socket_under,
 )
 from trio_gateway.serving.tls import shake_hands
@@ -130,7 +131,7 @@ class StreamWire:
                     await self._stream.send_all(data)
                 if must_linger or self._ahead:
                     await linger(self._stream)
-                await self._stream.aclose()
+                await say_goodbye(self._stream)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the client did not wait for it
 
