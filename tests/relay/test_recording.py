@@ -2,15 +2,26 @@
 
 from dataclasses import replace
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.factories import a_route, a_target, with_timeouts
-from tests.relay.driver import GOOD_EVENTS, SICK, Run, a_request, a_run, a_stream
+from tests.relay.driver import (
+    GOOD_EVENTS,
+    ROLE,
+    SICK,
+    Run,
+    a_request,
+    a_run,
+    a_stream,
+    an_event,
+)
 from trio_gateway.chaos.upstream import ScriptedStream, ScriptedUpstream, SeenCall
+from trio_gateway.chaos.vocabulary.script import Ending
 from trio_gateway.failover.commands import Reason
 from trio_gateway.failover.failures import Failure, FailureClass
-from trio_gateway.policy.route import Patience
+from trio_gateway.policy.route import CommitMode, CommitPoint, Patience
 from trio_gateway.relay.port import Call
 
 
@@ -46,6 +57,40 @@ async def test_a_loser_tells_how_much_came_of_its_answer(
     assert lost.bytes_in == len(GOOD_EVENTS[0])
     assert (lost.head_s, lost.opened_s) == (0.0, None)
     assert run.record.winner == won.number
+
+
+async def test_who_was_not_waited_for_had_the_status_that_came(
+    autojump_clock: MockClock,
+) -> None:
+    run = a_run(a_route("a"), a=[a_stream(ROLE, ending=Ending.HANG)])
+    with trio.move_on_after(1.0):
+        await run.go()
+
+    (left,) = run.record.attempts
+    assert left.failure is FailureClass.CANCELLED
+    assert (left.head_s, left.opened_s, left.status) == (0.0, None, 200)
+
+
+@pytest.mark.parametrize(
+    ("commit", "cause"),
+    [
+        (CommitPoint(), "first token late"),
+        (CommitPoint(CommitMode.TOKENS, 3), "tokens late"),
+        (CommitPoint(CommitMode.COMPLETE), "answer late"),
+    ],
+)
+async def test_what_was_late_is_told(
+    autojump_clock: MockClock, commit: CommitPoint, cause: str
+) -> None:
+    patience = Patience(1.0, 2.0)
+    limits = with_timeouts(
+        first_token=patience, answer=patience, precommit_s=3.0, total_s=4.0
+    )
+    route = a_route("a", commit=commit, timeouts=limits, attempts_max=1)
+    pieces = [ROLE] if commit == CommitPoint() else [ROLE, an_event("x")]
+    run = await a_run(route, a=[a_stream(*pieces, ending=Ending.HANG)]).go()
+
+    assert [attempt.cause for attempt in run.record.attempts] == [cause]
 
 
 async def test_how_busy_a_target_was_is_told(autojump_clock: MockClock) -> None:

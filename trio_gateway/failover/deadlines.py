@@ -20,7 +20,7 @@ from math import inf
 from typing import Final
 
 from trio_gateway.failover.quantile import AdaptivePatience
-from trio_gateway.policy.route import Route, Target
+from trio_gateway.policy.route import CommitMode, CommitPoint, Route, Target
 
 # Less than this is no fair chance for a target: it is what a reserve holds at least,
 # and at most.
@@ -153,3 +153,10 @@ def _likeliest(
         if miss <= least_miss:
             best, least_miss = sharers, miss
     return best
+
+
+def what_is_late(commit: CommitPoint, *, is_stream: bool) -> str:
+    """Name what a hard limit finds missing, in one of our phrases."""
+    if not is_stream or commit.mode is CommitMode.COMPLETE:
+        return "answer late"
+    return "tokens late" if commit.mode is CommitMode.TOKENS else "first token late"

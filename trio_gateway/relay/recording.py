@@ -40,7 +40,7 @@ def attempt_record(
     """
     failure = attempt.failure
     status = None if failure is None else failure.status
-    if heard is not None and attempt.opened_at is not None:
+    if heard is not None and (status is None or attempt.opened_at is not None):
         status = heard.status
     ended_at = now if attempt.ended_at is None else attempt.ended_at
     opened_at = attempt.opened_at

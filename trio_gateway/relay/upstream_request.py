@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import trio
 
 from trio_gateway.failover.commands import Dial, Reason
+from trio_gateway.failover.deadlines import what_is_late
 from trio_gateway.failover.events import AttemptFailed, Opened
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.policy.route import CommitPoint, Target
@@ -149,7 +150,8 @@ class UpstreamRequest:
             return provider.read_error(
                 stream.status, stream.headers, b"", wall_now=wall_now
             )
-        late = "first token late" if self._asking.request.is_stream else "answer late"
+        asking = self._asking
+        late = what_is_late(asking.commit, is_stream=asking.request.is_stream)
         status = None if stream is None else stream.status
         return Failure(FailureClass.TIMEOUT, late, status)
 

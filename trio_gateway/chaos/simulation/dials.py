@@ -21,6 +21,7 @@ from trio_gateway.chaos.worlds.supply import DrawnSupply, Supply, opens_at_token
 from trio_gateway.chaos.worlds.world import SimulatedTarget, Spell, World
 from trio_gateway.failover.breaker import BreakerState
 from trio_gateway.failover.commands import Dial
+from trio_gateway.failover.deadlines import what_is_late
 from trio_gateway.failover.engine import Engine
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.fleet import Fleet
@@ -257,7 +258,7 @@ class Dials:
     def _late(self, job: Job) -> None:
         if job.is_open:
             return  # who stood in line has two ends in the agenda
-        cause = "first token late" if _is_stream(job) else "answer late"
+        cause = what_is_late(job.course.route.commit, is_stream=_is_stream(job))
         self._fail(job, Failure(FailureClass.TIMEOUT, cause))
 
     def _fail(self, job: Job, failure: Failure) -> None:
