@@ -499,6 +499,21 @@ async def test_a_small_body_that_the_app_left_unread_is_skipped(
     await visit(kind, app, client)
 
 
+async def test_an_early_answer_waits_for_one_who_reads_only_after_sending_all(
+    kind: ServerKind, autojump_clock: MockClock
+) -> None:
+    head = request("/early", "content-length: 6553600", method="POST")
+
+    async def client(stream: trio.abc.HalfCloseableStream) -> None:
+        await stream.send_all(head)
+        for _ in range(100):
+            await trio.sleep(0.1)  # which is slower than any patience with one read
+            await stream.send_all(b"x" * 65536)
+        assert (await read_to_end(stream)).startswith(b"HTTP/1.1 413")
+
+    await visit(kind, Toy(), client)
+
+
 async def test_a_body_that_the_app_left_unread_is_not_waited_for_long(
     kind: ServerKind, autojump_clock: MockClock
 ) -> None:

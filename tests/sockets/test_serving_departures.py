@@ -382,16 +382,17 @@ async def test_an_answer_reaches_a_client_that_goes_on_sending(
     assert end == "end"
 
 
+@pytest.mark.parametrize("size", [600_000, 30_000_000])
 @pytest.mark.parametrize("kind", OURS)
 async def test_an_early_answer_reaches_a_client_that_is_still_sending(
-    kind: Kind,
+    kind: Kind, size: int
 ) -> None:
     end, got = "", b""
 
     async def visit(port: int) -> None:
         nonlocal end, got
         stream = await dial(port)
-        body = b"x" * 600_000
+        body = b"x" * size
         await stream.send_all(request("/early", method="POST", body=body))
         await trio.sleep(0.1)
         got, end = await read(stream, within_s=AT_ONCE_S)

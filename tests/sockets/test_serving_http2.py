@@ -115,6 +115,7 @@ async def test_httpx_gets_answers_bodies_and_streams() -> None:
             ("/three", b"", 200, b"xxx"),
             ("/mirror", body, 200, body),
             ("/early", body[:600_000], 413, b"no"),
+            ("/early", body * 25, 413, b"no"),
             ("/nothing", b"", 404, b"nothing here"),
         ):
             answer = await client.post(path, content=sent)

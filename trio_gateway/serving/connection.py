@@ -253,11 +253,16 @@ class HypercornConnection(TCPServer):
         if self._is_torn and sock is not None:
             await arrival(sock)
             return
-        with trio.move_on_after(CLOSE_GRACE_S):
+        with trio.move_on_after(CLOSE_GRACE_S) as sending:
             async with self.send_lock:
-                if self._ahead or not self.protocol.has_read_all:
-                    await linger(self.stream)
-                await say_goodbye(self.stream)
+                pass  # all is said
+        if sending.cancelled_caught:
+            return
+        self._ending = Ending.BROKEN  # and nothing more will be
+        if self._ahead or not self.protocol.has_read_all:
+            await linger(self.stream)
+        with trio.move_on_after(CLOSE_GRACE_S):
+            await say_goodbye(self.stream)
 
     # The pump.
 

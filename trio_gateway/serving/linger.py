@@ -1,8 +1,9 @@
 """The end of a connection, where a plain close would destroy our last answer, or lie.
 
 A client that still sends when we close makes the kernel reset the connection, and a
-reset takes with it what the client has not read yet. So we say that nothing more will
-come, and read for a moment what still does, without looking at it.
+reset takes with it what the client has not read yet. Most clients read nothing before
+they have sent all they have, however early the answer. So we say that nothing more will
+come, and read for a while what still does, without looking at it.
 
 An answer in HTTP/1.0 that is streamed ends with the connection, so a connection that is
 closed in its middle says that it is whole. There a reset is what we want, whoever
@@ -18,34 +19,54 @@ from typing import Final, Protocol
 
 import trio
 
-# Bounds of that moment: what an honest client has in flight, not a whole upload.
-LINGER_S: Final = 2.0
-LINGER_BYTES_MAX: Final = 1024 * 1024
+# Bounds of that while, as other servers have them: a pause, and all of it.
+PAUSE_S: Final = 2.0
+LINGER_S: Final = 30.0
+# Thrice the largest body that a gateway takes unless it is told otherwise: what is
+# refused for its size is seldom larger, and reading it costs next to nothing.
+LINGER_BYTES_MAX: Final = 64 * 1024 * 1024
 PIECE_BYTES: Final = 64 * 1024
 
 # What we have sent has so long to arrive before a reset would overtake it.
 ARRIVAL_S: Final = 1.0
 _LOOK_AGAIN_S: Final = (0.001, 0.05)  # at first, and at last
 
-# All of a polite close: the end of a send, lingering, the goodbye of TLS.
+# What a polite close takes before and after that: the end of a send, TLS's goodbye.
 CLOSE_GRACE_S: Final = 3.0
 
 
+class Lingering:
+    """Keeps the bounds of one such while, which begins when this is made.
+
+    Wait for more within `pause`, which ends when they are reached.
+    """
+
+    def __init__(self) -> None:
+        now = trio.current_time()
+        self._by = now + LINGER_S
+        self._left = LINGER_BYTES_MAX
+        self.pause = trio.CancelScope(deadline=now + PAUSE_S)
+
+    def go_on(self, size: int) -> bool:
+        """Count what came; False where that is enough."""
+        self._left -= size
+        self.pause.deadline = min(self._by, trio.current_time() + PAUSE_S)
+        return self._left > 0
+
+
 async def linger(stream: trio.abc.Stream) -> None:
-    """Say that nothing more will come, and read for a moment what still does.
+    """Say that nothing more will come, and read for a while what still does.
 
     Bounded in time and bytes. Does not close, and never raises but `trio.Cancelled`.
     """
-    read = 0
-    with trio.move_on_after(LINGER_S):
+    lingering = Lingering()
+    with lingering.pause:
         try:
             if isinstance(stream, trio.abc.HalfCloseableStream):
                 await stream.send_eof()
-            while read < LINGER_BYTES_MAX:
-                data = await stream.receive_some(PIECE_BYTES)
-                if not data:
+            while data := await stream.receive_some(PIECE_BYTES):
+                if not lingering.go_on(len(data)):
                     return
-                read += len(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
@@ -72,16 +93,15 @@ async def linger_at(sock: socket.socket) -> None:
 
     Shut down, one of TLS is a plain one: what comes is not even deciphered.
     """
-    read = 0
-    with trio.move_on_after(LINGER_S), suppress(OSError, trio.ClosedResourceError):
+    lingering = Lingering()
+    with lingering.pause, suppress(OSError, trio.ClosedResourceError):
         sock.shutdown(socket.SHUT_WR)
-        while read < LINGER_BYTES_MAX:
+        while True:
             await trio.lowlevel.wait_readable(sock)
             with suppress(BlockingIOError):
                 data = sock.recv(PIECE_BYTES)
-                if not data:
+                if not data or not lingering.go_on(len(data)):
                     return
-                read += len(data)
 
 
 class AnySocket(Protocol):

@@ -12,7 +12,7 @@ from tests.serving.http2.client import GET, Answer, Client
 from tests.serving.http2.visits import visit
 from tests.serving.toy import Receive, Send, Toy, answer, begin, part, whole_body
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.linger import LINGER_S
+from trio_gateway.serving.linger import PAUSE_S
 
 BIG = 1_000_000
 
@@ -354,7 +354,7 @@ async def test_an_early_answer_is_whole_and_the_rest_of_the_request_is_let_go(
     autojump_clock: MockClock,
 ) -> None:
     async def story(client: Client) -> None:
-        number = await client.ask("/early", method="POST", body=b"x" * 800_000)
+        number = await client.ask("/early", method="POST", body=b"x" * 5 * BIG)
         got = await client.answer(number)
         assert (got.status, got.is_whole, got.reset) == (413, True, None)
         assert trio.current_time() == 0
@@ -362,7 +362,7 @@ async def test_an_early_answer_is_whole_and_the_rest_of_the_request_is_let_go(
     await visit(Toy(), story)
 
 
-@pytest.mark.parametrize("size", [10, 5 * BIG])
+@pytest.mark.parametrize("size", [10, 70 * BIG])
 async def test_the_rest_of_a_request_is_waited_for_only_so_long(
     size: int, autojump_clock: MockClock
 ) -> None:
@@ -382,8 +382,8 @@ async def test_the_rest_of_a_request_is_waited_for_only_so_long(
             left -= sent
             await trio.testing.wait_all_tasks_blocked()
         assert got.reset == ErrorCodes.NO_ERROR
-        assert (left > 0) is (size == 5 * BIG)
-        assert trio.current_time() == pytest.approx(LINGER_S if size == 10 else 0)
+        assert (left > 0) is (size == 70 * BIG)
+        assert trio.current_time() == pytest.approx(PAUSE_S if size == 10 else 0)
 
     await visit(Toy(), story)
 

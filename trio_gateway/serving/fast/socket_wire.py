@@ -7,6 +7,7 @@ may return without having let others run, so every few sends do that on purpose.
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -159,14 +160,14 @@ class SocketWire:
             await arrival(self._sock)
             return
         self._is_interrupted = False
-        with trio.move_on_after(CLOSE_GRACE_S):
-            try:
+        with suppress(BrokenWireError, OSError):  # the client did not wait for it
+            with trio.move_on_after(CLOSE_GRACE_S) as sending:
                 if data:
                     await self._send_rest(memoryview(data))
-                if must_linger or self._has_unread():
-                    await linger_at(self._sock)
-            except (BrokenWireError, OSError):
-                pass  # the client did not wait for it
+            if sending.cancelled_caught:
+                return
+            if must_linger or self._has_unread():
+                await linger_at(self._sock)
 
     def _has_unread(self) -> bool:
         try:

@@ -125,15 +125,18 @@ class StreamWire:
         if self._is_torn and sock is not None:
             await arrival(sock)
             return
-        with trio.move_on_after(CLOSE_GRACE_S):
-            try:
+        try:
+            with trio.move_on_after(CLOSE_GRACE_S) as sending:
                 if data:
                     await self._stream.send_all(data)
-                if must_linger or self._ahead:
-                    await linger(self._stream)
+            if sending.cancelled_caught:
+                return
+            if must_linger or self._ahead:
+                await linger(self._stream)
+            with trio.move_on_after(CLOSE_GRACE_S):
                 await say_goodbye(self._stream)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the client did not wait for it
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client did not wait for it
 
     async def close(self) -> None:
         """Close at once; see `Wire`."""

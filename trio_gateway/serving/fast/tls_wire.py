@@ -208,9 +208,12 @@ class TlsWire:
             return
         if not self._is_agreed:
             return
-        with trio.move_on_after(CLOSE_GRACE_S), suppress(OSError, BrokenWireError):
-            if data:
-                await self._send_records(memoryview(data))
+        with suppress(OSError, BrokenWireError):
+            with trio.move_on_after(CLOSE_GRACE_S) as sending:
+                if data:
+                    await self._send_records(memoryview(data))
+            if sending.cancelled_caught:
+                return
             with suppress(OSError):  # of which one says that there is no answer yet
                 self._tls.unwrap()  # TLS's farewell
             if must_linger or self._ahead or self._has_unread():

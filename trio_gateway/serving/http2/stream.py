@@ -8,6 +8,7 @@ client takes a part for the whole.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import trio
 from h2.errors import ErrorCodes
@@ -37,7 +38,7 @@ from trio_gateway.serving.http2.head import Fields, Head
 from trio_gateway.serving.http2.stream_inbox import StreamInbox
 from trio_gateway.serving.http2.way_out import WayOut
 from trio_gateway.serving.limits import Limits
-from trio_gateway.serving.linger import LINGER_BYTES_MAX, LINGER_S
+from trio_gateway.serving.linger import Lingering
 from trio_gateway.serving.refusals import identity, refusal_body
 
 SendToStream = Callable[[ASGISendEvent | None], Awaitable[None]]
@@ -91,7 +92,6 @@ class Http2Stream(HTTPStream):
         self._inbox = StreamInbox(self._ask_for_body, self._open_window)
         self._expected: int | None = None  # of the request's body
         self._received = 0
-        self._skipped = 0  # of it, after the answer
         self._has_rest = trio.Event()  # all of the request that we wait for
         self._awaits_continue = False
         self._left: int | None = None  # of the answer's body
@@ -121,11 +121,15 @@ class Http2Stream(HTTPStream):
         if not self.closed:
             self._open_window(flow_bytes - len(data))  # padding
             self._inbox.put(data)
-        elif self._skipped < LINGER_BYTES_MAX:
-            self._skipped += len(data)
+        elif self._lingering.go_on(len(data)):
             self._open_window(flow_bytes)
         else:
             self._has_rest.set()
+
+    @cached_property
+    def _lingering(self) -> Lingering:
+        """The bounds of what we take of the body after the answer."""
+        return Lingering()
 
     def take_end(self) -> bool:
         """Take the end of the body; False if it is not as long as was said."""
@@ -292,13 +296,14 @@ class Http2Stream(HTTPStream):
             await self._on_end(self)
 
     async def _skip_rest(self) -> None:
-        """Take for a moment what is left of a request whose answer is out.
+        """Take for a while what is left of a request whose answer is out.
 
         RFC 9113 8.1 would have us reset it at once, without an error. But there are
         clients that see no answer, nor reset, before they have sent all they have.
         """
+        self._lingering.go_on(0)
         try:
-            with trio.move_on_after(LINGER_S):
+            with self._lingering.pause:
                 await self._has_rest.wait()
         finally:
             self._frames.reset(self.stream_id, ErrorCodes.NO_ERROR)
