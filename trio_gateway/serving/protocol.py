@@ -205,10 +205,15 @@ class StrictProtocol(H11Protocol):
         await self._send_h11_event(h11.EndOfMessage())
 
     async def stream_send(self, event: Event) -> None:
-        """Take an event of the app's response; while parting, announce the close."""
+        """Take an event of the app's response; announce a close that will follow.
+
+        It will while parting, and where the body has not come to its end by now.
+        """
         is_parting = isinstance(self.context, Context) and self.context.is_parting
-        if isinstance(event, Response) and is_parting:
-            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        is_last = is_parting or self.connection.their_state is h11.SEND_BODY
+        close = (b"connection", b"close")
+        if isinstance(event, Response) and is_last and close not in event.headers:
+            event = replace(event, headers=[*event.headers, close])
         if isinstance(event, Response):
             self._ends_by_close = self.connection.their_http_version == b"1.0" and all(
                 name.lower() != b"content-length" for name, _ in event.headers
