@@ -8,6 +8,7 @@ CHAT = "/v1/chat/completions"
 
 
 async def test_a_wrong_path_names_the_right_ones() -> None:
+    """In the message, too: it is all that most libraries show of an error."""
     house = a_house()
 
     visitor = await house.get("/v1/completions", fields=())
@@ -16,7 +17,9 @@ async def test_a_wrong_path_names_the_right_ones() -> None:
     assert visitor.json == {
         "error": {
             "code": "not_found",
-            "message": "Not found",
+            "message": "Not found. There are: /livez, /readyz, /v1/chat/completions,"
+            " /v1/models, /v1/models/{slug}, /v1/router/models,"
+            " /v1/router/models/{model_id}/providers",
             "type": "not_found_error",
             "param": None,
             "details": {

@@ -190,10 +190,21 @@ async def test_an_unknown_slug_and_names_near_it_that_the_key_may_use(
     visitor = await house.chat(model="gpt-4o-mni")
 
     details = {"model": "gpt-4o-mni", "near": ["gpt-4o-mini", "gpt-4.1-mini"]}
-    body = an_error("not_found", "Model not found", "not_found_error", details)
+    message = "Model not found. Did you mean gpt-4o-mini or gpt-4.1-mini?"
+    body = an_error("not_found", message, "not_found_error", details)
     assert_refused(visitor, 404, body)
     assert house.record.model == "gpt-4o-mni"
     assert house.record.detail == "unknown model"
+
+
+async def test_an_unknown_slug_like_no_other(autojump_clock: MockClock) -> None:
+    house = a_house()
+
+    visitor = await house.chat(model="nothing-like-it")
+
+    details = {"model": "nothing-like-it", "near": []}
+    body = an_error("not_found", "Model not found", "not_found_error", details)
+    assert_refused(visitor, 404, body)
 
 
 async def test_a_slug_is_not_repeated_at_any_length(autojump_clock: MockClock) -> None:
@@ -225,6 +236,33 @@ async def test_a_content_type_that_is_not_json(
         {"allowed": ["application/json"]},
     )
     assert_refused(visitor, 415, body)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity, br", "zstd"])
+async def test_a_compressed_body_is_refused_as_such(
+    coding: str, autojump_clock: MockClock
+) -> None:
+    house = a_house()
+
+    visitor = await house.chat(fields=(BEARER, JSON, ("content-encoding", coding)))
+
+    body = an_error(
+        "unsupported_media_type",
+        "Unsupported content encoding",
+        "invalid_request_error",
+        {"allowed": ["identity"]},
+    )
+    assert_refused(visitor, 415, body, accept_encoding="identity")
+
+
+async def test_a_body_that_is_said_to_be_as_it_is_is_read(
+    autojump_clock: MockClock,
+) -> None:
+    house = a_house(a=[a_body()], b=[])
+
+    visitor = await house.chat(fields=(BEARER, JSON, ("content-encoding", "Identity")))
+
+    assert visitor.status == 200
 
 
 TOO_LARGE = an_error(

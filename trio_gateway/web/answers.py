@@ -90,12 +90,20 @@ def unknown_model(slug: str, near: Sequence[str]) -> Answer:
     """There is no such slug; `near` are some that look like it."""
     details = {"model": shortened(slug), "near": list(near)}
     message = "Model not found"
+    if near:  # in the message, too: it is all that most libraries show
+        message += f". Did you mean {' or '.join(near)}?"
     return _error(404, "not_found", message, details=details, detail="unknown model")
 
 
 def not_found(allowed: Sequence[str]) -> Answer:
     """There is nothing at this path; `allowed` are the paths there are."""
-    return _error(404, "not_found", "Not found", details={"allowed": list(allowed)})
+    return _error(
+        404,
+        "not_found",
+        f"Not found. There are: {', '.join(allowed)}",
+        details={"allowed": list(allowed)},
+        detail="not found",
+    )
 
 
 def method_not_allowed(allowed: Iterable[str]) -> Answer:
@@ -117,6 +125,17 @@ def unsupported_media_type() -> Answer:
         "unsupported_media_type",
         "Unsupported media type",
         details={"allowed": ["application/json"]},
+    )
+
+
+def unsupported_encoding() -> Answer:
+    """The body is compressed."""
+    return _error(
+        415,
+        "unsupported_media_type",
+        "Unsupported content encoding",
+        details={"allowed": ["identity"]},
+        headers=((b"accept-encoding", b"identity"),),
     )
 
 

@@ -135,6 +135,9 @@ class _Chat:
         content_type = fields.first(b"content-type") or b""
         if content_type != _JSON and _without_parameters(content_type) != _JSON:
             return answers.unsupported_media_type()
+        coding = fields.first(b"content-encoding")
+        if coding and coding.lower() != b"identity":
+            return answers.unsupported_encoding()
         limit = self._policy.gateway.max_body_bytes
         length = fields.first(b"content-length") or b""
         if length.isdigit() and int(length) > limit:
