@@ -2,7 +2,11 @@ import pytest
 
 from trio_gateway.wire.headers import Fields, client_patience_s, is_client_retry
 
+READ = b"x-stainless-read-timeout"  # openai-python's
+WHOLE = b"x-stainless-timeout"  # openai-node's, and others'
 
+
+@pytest.mark.parametrize("name", [READ, WHOLE])
 @pytest.mark.parametrize(
     ("said", "patience_s"),
     [
@@ -11,12 +15,20 @@ from trio_gateway.wire.headers import Fields, client_patience_s, is_client_retry
         *((word, None) for word in (b"0", b"nan", b"inf", b"-1", b"NOT_GIVEN", b"")),
     ],
 )
-def test_a_librarys_read_timeout_is_its_patience(
-    said: bytes, patience_s: float | None
+def test_a_librarys_timeout_is_its_patience(
+    name: bytes, said: bytes, patience_s: float | None
 ) -> None:
-    assert (
-        client_patience_s(Fields([(b"x-stainless-read-timeout", said)])) == patience_s
-    )
+    assert client_patience_s(Fields([(name, said)])) == patience_s
+
+
+@pytest.mark.parametrize(
+    ("read", "whole", "patience_s"),
+    [(b"5", b"60", 5.0), (b"60", b"5", 5.0), (b"60", b"0", 60.0), (b"x", b"5", 5.0)],
+)
+def test_of_two_timeouts_the_shorter_one_counts(
+    read: bytes, whole: bytes, patience_s: float
+) -> None:
+    assert client_patience_s(Fields([(READ, read), (WHOLE, whole)])) == patience_s
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ _CLIENT_MARGIN_S: Final = 2.0
 class Wish:
     """What a client asked for, as far as it bears on waiting and trying.
 
-    `patience_s` is how long the client itself waits between bytes, if it said so.
+    `patience_s` is how long the client itself waits for an answer, if it said so.
     """
 
     is_stream: bool

@@ -15,4 +15,4 @@ class Admission(NamedTuple):
     project: str | None = None
     forwarded: tuple[tuple[bytes, bytes], ...] = ()  # the fields upstreams may see
     is_client_retry: bool = False  # its library asks again, after a refusal
-    client_patience_s: float | None = None  # between bytes, as its library says
+    client_patience_s: float | None = None  # as its library says

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Final
 
@@ -101,15 +102,19 @@ def is_client_retry(fields: Fields) -> bool:
 
 
 def client_patience_s(fields: Fields) -> float | None:
-    """How long the client's library waits between bytes, in seconds, if it says so.
+    """How long the client's library waits for its answer, in seconds, if it says so.
 
-    OpenAI's and Anthropic's libraries say it in `x-stainless-read-timeout`.
+    OpenAI's and Anthropic's libraries say it: for Python in `x-stainless-read-timeout`,
+    which is between bytes; for other languages in `x-stainless-timeout`, which is until
+    the answer's head at least, and in whole seconds.
     """
-    said = fields.first(b"x-stainless-read-timeout")
-    if said is None:
-        return None
-    try:
-        patience_s = float(said)
-    except ValueError:
-        return None
-    return patience_s if 0.0 < patience_s < inf else None
+    patience_s = inf
+    for name in (b"x-stainless-read-timeout", b"x-stainless-timeout"):
+        said = fields.first(name)
+        if said is None:
+            continue
+        with suppress(ValueError):
+            said_s = float(said)
+            if 0.0 < said_s < patience_s:
+                patience_s = said_s
+    return patience_s if patience_s < inf else None
