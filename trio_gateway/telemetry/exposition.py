@@ -62,7 +62,9 @@ class Naming:
 
 def escaped(value: str) -> str:
     """Write a label's value as it stands between its quotes."""
-    return value.translate(_ESCAPES)
+    if "\\" in value or '"' in value or "\n" in value:  # as hardly any has
+        return value.translate(_ESCAPES)
+    return value
 
 
 def labels_of(sample: str) -> dict[str, str]:

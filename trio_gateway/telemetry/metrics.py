@@ -13,7 +13,7 @@ from trio_gateway.policy.route import Policy
 from trio_gateway.relay.record import AttemptRecord, ExchangeRecord, Outcome
 from trio_gateway.telemetry.exposition import Families, show_number, text_of
 from trio_gateway.telemetry.families import Counts, Spreads
-from trio_gateway.telemetry.fleet import show_fleet
+from trio_gateway.telemetry.fleet import fleet_parts
 from trio_gateway.telemetry.names import UNKNOWN_MODEL, Names
 
 # A small model's first token takes some 100 ms, a reasoning model's may take a minute;
@@ -211,8 +211,8 @@ class Metrics:
             yield part
         part = {}
         self._show_numbers(part)
-        show_fleet(part, fleet or FleetView(targets=(), routes=()))
         yield part
+        yield from fleet_parts(fleet or FleetView(targets=(), routes=()))
 
     def families(self, fleet: FleetView | None = None) -> Families:
         """All parts at once."""
