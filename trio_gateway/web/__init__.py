@@ -8,7 +8,7 @@
         visit          who came, when, under which names (`ids`)
         rights         whose key it is, and which models are its to use
         body           the answer's way out
-        answers        the one table of what goes wrong
+        answers        the one table of what goes wrong; `nearest`: what was meant
         catalog        what there is to ask for
     of operators
         operators      pages of the policy and of the last exchanges

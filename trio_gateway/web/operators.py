@@ -6,7 +6,6 @@ become of a request now, with the health that the targets have now.
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
 import trio
 from quart import Blueprint, Response, request
@@ -21,6 +20,7 @@ from trio_gateway.web import answers
 from trio_gateway.web.answers import RefusedError
 from trio_gateway.web.catalog import query_number
 from trio_gateway.web.gateway import Gateway, PolicyNews, PolicyRefusal
+from trio_gateway.web.nearest import near_to
 from trio_gateway.web.page import page_response
 
 _FILTERS = ("model", "outcome", "limit")
@@ -46,7 +46,7 @@ def operators_pages(gateway: Gateway) -> Blueprint:
     async def explanation(model: str) -> Response:
         route = gateway.policy.routes.get(model)
         if route is None:
-            near = get_close_matches(answers.shortened(model), gateway.policy.routes)
+            near = near_to(answers.shortened(model), gateway.policy.routes)
             raise RefusedError(answers.unknown_model(model, near))
         form = request.args.get("format", "json")
         if form not in _FORMS:

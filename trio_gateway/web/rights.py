@@ -1,15 +1,11 @@
 """Who asks, and which models are theirs to use."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import Final
 
 from trio_gateway.access.keys import Keyring, may_use
 from trio_gateway.policy.route import AccessKey, Policy, Route
 from trio_gateway.web.answers import Answer, forbidden, shortened, unknown_model
-
-# So many names help somebody who mistyped one; for more there is the catalog.
-_NEAR_MAX: Final = 3
+from trio_gateway.web.nearest import near_to
 
 
 def key_of(
@@ -31,9 +27,8 @@ def route_of(policy: Policy, key: AccessKey, slug: str) -> Route | Answer:
     """Return the route behind a slug, or what to answer where it is not this key's."""
     route = policy.routes.get(slug)
     if route is None:
-        usable = [route.slug for route in routes_of(policy, key)]
-        near = get_close_matches(shortened(slug), usable, _NEAR_MAX)
-        return unknown_model(slug, near)
+        usable = (route.slug for route in routes_of(policy, key))
+        return unknown_model(slug, near_to(shortened(slug), usable))
     if not may_use(key, slug):
         return forbidden("model", "not allowed for this key")
     return route

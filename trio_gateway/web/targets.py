@@ -6,7 +6,6 @@ distance of that clock to the wall's at the moment of looking.
 
 import json
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
@@ -28,12 +27,12 @@ from trio_gateway.telemetry.log import event_line, iso
 from trio_gateway.web import answers
 from trio_gateway.web.answers import RefusedError
 from trio_gateway.web.gateway import Gateway
+from trio_gateway.web.nearest import near_to
 from trio_gateway.web.page import page_response
 from trio_gateway.wire.headers import header
 
 # An action is a few bytes; an operator's tool sends them at once.
 _BODY_S: Final = 5.0
-_NEAR_MAX: Final = 3
 
 
 class Action(StrEnum):
@@ -101,7 +100,7 @@ def found(policy: Policy, target_id: str) -> Target:
     """
     targets = targets_of(policy.routes.values())
     if target_id not in targets:
-        near = get_close_matches(answers.shortened(target_id), targets, _NEAR_MAX)
+        near = near_to(answers.shortened(target_id), targets)
         raise RefusedError(answers.unknown_target(target_id, near))
     return targets[target_id]
 
