@@ -17,6 +17,7 @@ from trio_gateway.serving.workers.messages import Answer
 from trio_gateway.serving.workers.worker import visit
 from trio_gateway.telemetry.exposition import Families, show_number
 from trio_gateway.telemetry.workers import WorkersView
+from trio_gateway.web import merged
 from trio_gateway.web.app import create_admin_app
 from trio_gateway.web.crew import create_crew_app
 from trio_gateway.web.gateway import PolicyNews
@@ -168,6 +169,30 @@ async def test_a_target_is_as_the_worker_says_that_sees_it_worst(
 async def page_of(house: House, path: str) -> Any:
     app = create_admin_app(house.gateway)
     return (await Visitor(app, "GET", path, (HOST,)).visit()).json
+
+
+class Name(str):
+    """A name that notes how often it is compared."""
+
+    __slots__ = ()
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        Name.comparisons += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+async def test_a_target_is_not_sought_among_all_others(
+    autojump_clock: MockClock,
+) -> None:
+    (one, _) = (await page(a_crew(), "/admin/targets"))["targets"]
+    every = [{**one, "id": Name(f"a/{number}")} for number in range(1_000)]
+    said = [(index, {"targets": every, "models": []}) for index in range(2)]
+
+    assert len(merged.targets(said)["targets"]) == 1_000  # type: ignore[arg-type]
+    assert Name.comparisons < 10 * 1_000
 
 
 async def test_the_limits_of_all_workers_add_up_to_what_was_written() -> None:

@@ -24,15 +24,12 @@ _COMPARED: Final = ("state", "why", "since", "until", "in_flight", "limit", "wai
 def targets(said: Said) -> dict[str, object]:
     """`/admin/targets` of all."""
     first = said[0][1]
+    by_id = _by_name(said, "targets", "id")
+    by_slug = _by_name(said, "models", "model")
     return {
-        "targets": [
-            target(_by_name(said, "targets", "id", one["id"]))
-            for one in first["targets"]
-        ],
+        "targets": [target(by_id[one["id"]]) for one in first["targets"]],
         "models": [
-            _model(
-                [page for _, page in _by_name(said, "models", "model", one["model"])]
-            )
+            _model([page for _, page in by_slug[one["model"]]])
             for one in first["models"]
         ],
         "workers": [index for index, _ in said],
@@ -96,14 +93,15 @@ def policy(page: Page, said: Said) -> dict[str, object]:
     }
 
 
-def _by_name(said: Said, section: str, key: str, name: str) -> Said:
-    """One thing in each page that has it; during a reload, some may not."""
-    return [
-        (index, one)
-        for index, page in said
-        for one in page[section]
-        if one[key] == name
-    ]
+def _by_name(
+    said: Said, section: str, key: str
+) -> Mapping[str, list[tuple[int, Page]]]:
+    """Each thing in all pages that have it; during a reload, some may not."""
+    named: dict[str, list[tuple[int, Page]]] = {}
+    for index, page in said:
+        for one in page[section]:
+            named.setdefault(one[key], []).append((index, one))
+    return named
 
 
 def _load(pages: Sequence[Page]) -> dict[str, object]:
