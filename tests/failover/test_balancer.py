@@ -17,6 +17,13 @@ def an_estimate(value_s: float, now: float = 0.0) -> PeakEwma:
     return PeakEwma(value_s, now)
 
 
+def told(value_s: float) -> PeakEwma:
+    """One that has answered, long ago or not."""
+    estimate = an_estimate(value_s)
+    estimate.observe(value_s, 0.0)
+    return estimate
+
+
 def test_an_unseen_target_starts_at_its_seed() -> None:
     assert an_estimate(3.0).value_s(0.0) == 3.0
 
@@ -85,7 +92,14 @@ def test_a_failure_with_a_hint_counts_as_long_as_the_hint(
 def test_an_unseen_target_is_taken_for_the_median_of_the_others(
     others_s: list[float], seed: float
 ) -> None:
-    assert seed_s(map(an_estimate, others_s), 0.0) == seed
+    assert seed_s(map(told, others_s)) == seed
+
+
+def test_whoever_was_never_asked_either_is_no_example_for_it() -> None:
+    """Nor has it become quicker since it was looked at for the first time."""
+    unseen = [an_estimate(1.0) for _ in range(20)]
+    assert seed_s(unseen) == 1.0
+    assert seed_s([told(0.5), *unseen]) == 0.5
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 600.0), st.floats(0.0, 100.0)), max_size=20))

@@ -61,11 +61,12 @@ _UNSEEN_S: Final = 1.0
 class PeakEwma:
     """One target's time to the first token: a moving average that believes in peaks."""
 
-    __slots__ = ("_at", "is_failing", "last_s")
+    __slots__ = ("_at", "has_news", "is_failing", "last_s")
 
     def __init__(self, seed_s: float, now: float) -> None:
-        """Start at what others of the tier take: see `seed_s`."""
+        """Start at what others take: see `seed_s`."""
         self.last_s = max(seed_s, _LEAST_S)  # at the last news, not decayed since
+        self.has_news = False  # whether it was ever asked
         self.is_failing = False  # whether the last news was a failure
         self._at = now
 
@@ -77,6 +78,7 @@ class PeakEwma:
             share = exp((self._at - now) / _DECAY_S)
             mixed_s = self.last_s * share + sample_s * (1.0 - share)
             self.last_s = max(mixed_s, _LEAST_S)
+        self.has_news = True
         self.is_failing = False
         self._at = now
 
@@ -84,6 +86,7 @@ class PeakEwma:
         """An attempt failed in a way that is the target's own fault."""
         hint_s = min(retry_after_s, _RETRY_AFTER_MAX_S)
         self.last_s = max(self.value_s(now), _FAILURE_S, hint_s)
+        self.has_news = True
         self.is_failing = True
         self._at = now
 
@@ -92,12 +95,13 @@ class PeakEwma:
         return max(self.last_s * exp((self._at - now) / _DECAY_S), _LEAST_S)
 
 
-def seed_s(others: Iterable[PeakEwma], now: float) -> float:
-    """What to assume of a target never asked: the median of the others' estimates.
+def seed_s(others: Iterable[PeakEwma]) -> float:
+    """What to assume of a target never asked: the median of those that were.
 
-    Infinity would starve it, zero send everybody there.
+    Infinity would starve it, zero send everybody there. So the others count as they
+    were at their last news: time makes an estimate vague, and no target quicker.
     """
-    values_s = sorted(other.value_s(now) for other in others)
+    values_s = sorted([other.last_s for other in others if other.has_news])
     return values_s[len(values_s) // 2] if values_s else _UNSEEN_S
 
 

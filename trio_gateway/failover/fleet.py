@@ -105,7 +105,7 @@ class Fleet:
                 target,
                 self.account(target.account),
                 self._random,
-                seed_s=seed_s(others, now),
+                seed_s=seed_s(others),
                 now=now,
             )
         return health

@@ -67,7 +67,7 @@ def adopt_targets(
         if target.account.name in moved:
             others = (other.estimate for other in healths.values())
             heir = Health(
-                target, health.account, random, seed_s=seed_s(others, now), now=now
+                target, health.account, random, seed_s=seed_s(others), now=now
             )
             heir.inherit(health)
             healths[target_id] = health = heir
