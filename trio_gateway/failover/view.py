@@ -1,8 +1,8 @@
 """What an operator sees: the health of every target and the budgets of every model.
 
-A picture of one instant, frozen. Instants are on the engine's clock and durations are
-seconds; who shows them turns them into dates. Of several facts about a target the one
-that decides most is its state:
+Pictures, frozen; each target's is of one instant. Instants are on the engine's clock
+and durations are seconds; who shows them turns them into dates. Of several facts about
+a target the one that decides most is its state:
 
     disabled   it, or its account, is out of use until something outside changes
     cooldown   it said when to come back
