@@ -19,7 +19,7 @@ providers:
     base_url: https://${REGION}.a.test/v1
     api_key: ${file:keys/a}
     proxy: http://user:${PASSWORD}@proxy.test:3128
-    headers: {Authorization: "Basic ${PASSWORD}", X-Literal: "$${REGION}"}
+    headers: {Proxy-Authorization: "Basic ${PASSWORD}", X-Literal: "$${REGION}"}
 access_keys:
   - {name: app, key: "${PASSWORD}"}
 models:
@@ -45,7 +45,7 @@ def test_references_may_stand_in_any_text(tmp_path: Path) -> None:
     assert account.base_url == "https://eu.a.test/v1"
     assert account.proxy == Secret(f"http://user:{SECRET}@proxy.test:3128")
     assert dict(account.headers) == {
-        "Authorization": f"Basic {SECRET}",
+        "Proxy-Authorization": f"Basic {SECRET}",
         "X-Literal": "${REGION}",
     }
 
@@ -90,7 +90,7 @@ def test_all_that_is_missing_is_named_in_one_report(tmp_path: Path) -> None:
         for key, name in [
             ("providers.a.base_url", "REGION"),
             ("providers.a.proxy", "PASSWORD"),
-            ("providers.a.headers.Authorization", "PASSWORD"),
+            ("providers.a.headers.Proxy-Authorization", "PASSWORD"),
             ("access_keys[0].key", "PASSWORD"),
             ("models.m.targets[0].overrides.user", "REGION"),
         ]

@@ -28,6 +28,8 @@ BEYOND_A_SCHEMA: Final = {
     "nothing but a version",  # it is a part of a folder, perhaps
     "the address of an operation",
     "an azure address with a path",
+    "an azure address as its portal shows it",
+    "a credential said twice",
     "a date for a text",
     "a literal secret in a header",
     "a header of ours",
