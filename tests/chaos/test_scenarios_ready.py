@@ -34,6 +34,7 @@ WORSE = {
     "auth-storm": (NO_BREAKER,),
     "black-hole": (NO_BREAKER, *NO_HURRY),
     "brown-out": ("defaults.attempts.max=1",),
+    "busy-day": ("defaults.attempts.max=1",),
     "flapping": (NO_BREAKER,),
     "hard-outage": (NO_BREAKER,),
     "ordinary-day": ("defaults.attempts.max=1",),

@@ -24,6 +24,7 @@ One exchange asks, and the fleet remembers what all have learned:
         quantile       how long answers take, and the limits that follow from it
         budget         how much trying again is allowed
         limiter        how much at once; `lines`: who waits for a slot
+        noise          which refusals say nothing: for `cooldown` and `limiter`
         shedding       whom to turn away at the door, for the process itself
         succession     what another policy still remembers
     words

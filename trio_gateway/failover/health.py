@@ -9,6 +9,9 @@ which. A failure is news for the breaker only where it is the target's fault:
     credential    neutral      -       the account's   -         -
     setup         neutral      -       the target's    -         -
     nobody        neutral      -            -          -         -
+
+What it says of too much (an overload, a throttle without a hint) reaches its limiter
+and its cooldown only where it is more than `noise`.
 """
 
 from collections.abc import Container, Hashable, Mapping
@@ -24,6 +27,8 @@ from trio_gateway.failover.classify import UNHINTED_S, Blame, meaning_of
 from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.limiter import Limiter
+from trio_gateway.failover.noise import MOST as _EXCUSES_MOST
+from trio_gateway.failover.noise import Noise
 from trio_gateway.failover.quantile import (
     PROMPT_BUCKETS,
     AdaptivePatience,
@@ -41,6 +46,15 @@ _FREEZE_FROM: Final = 0.2
 _THROTTLED_S: Final = UNHINTED_S[FailureClass.RATE_LIMIT]
 
 _CLOSED: Final = BreakerState.CLOSED  # found more quickly, in Python 3.11
+_BOOKS: Final = (
+    "breaker",
+    "cooldown",
+    "budget",
+    "limiter",
+    "noise",
+    "estimate",
+    "_speeds",
+)
 _OPERATORS: Final = (Disabled.OPERATOR, Disabled.DRAINED)
 
 _OVERLOADS: Final = frozenset(
@@ -149,6 +163,7 @@ class Health:
         self.cooldown = Cooldown()
         self.budget = DestinationBudget()
         self.limiter = Limiter(target.max_concurrency)
+        self.noise = Noise()
         self.estimate = PeakEwma(seed_s, now)
         self.disablement: Disablement | None = None
         self.waiting: set[Lease] = set()  # attempts before their commit point
@@ -223,7 +238,7 @@ class Health:
         """A copy on which nothing is under way: its news do not come back here."""
         twin = copy(self)
         twin.waiting = set()
-        for name in ("breaker", "cooldown", "budget", "limiter", "estimate", "_speeds"):
+        for name in _BOOKS:
             setattr(twin, name, deepcopy(getattr(self, name)))
         return twin
 
@@ -274,6 +289,8 @@ class Health:
         self.budget.succeeded()
         self.cooldown.succeeded(now)
         self.limiter.succeeded()
+        if self.noise.left < _EXCUSES_MOST:
+            self.noise.answered()
         self.account.limiter.succeeded()
         self.estimate.observe(took_s, now)
         self._learn(lease.speed, now).observe(took_s, now)
@@ -304,7 +321,7 @@ class Health:
         else:
             self.breaker.neutral(lease.sent)
         hint_s = failure.retry_after_s
-        if blame is Blame.THROTTLE or (blame is Blame.TARGET and hint_s is not None):
+        if self._should_rest(blame, hint_s):
             self.cooldown.hint(now, hint_s, default_s=_THROTTLED_S, cap_s=cap_s)
             self.estimate.failed(now, retry_after_s=self.cooldown.left_s(now))
         if blame is Blame.SETUP:
@@ -319,12 +336,17 @@ class Health:
         self.breaker.failed(now, lease.sent, failure.cause)
         self.budget.failed(is_overload=failure.kind in _OVERLOADS)
         self.estimate.failed(now)
-        if failure.kind is FailureClass.OVERLOADED:
+        if failure.kind is FailureClass.OVERLOADED and not self.noise.excuses():
             self.limiter.overloaded(now)
 
     def disable(self, disablement: Disablement) -> None:
         """Put it out of use, or keep it so if it is for longer already."""
         self.disablement = disablement.or_later(self.disablement)
+
+    def _should_rest(self, blame: Blame, hint_s: float | None) -> bool:
+        if hint_s is not None:
+            return blame in (Blame.THROTTLE, Blame.TARGET)
+        return blame is Blame.THROTTLE and not self.noise.excuses()
 
     def _refill_on_ramp(self, before: BreakerState, now: float) -> None:
         after = self.breaker.state(now)
