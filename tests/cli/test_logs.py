@@ -31,10 +31,57 @@ def test_a_record_is_a_line_with_its_message_and_logger() -> None:
     assert line["message"] == "found 7"
 
 
-def test_the_end_of_a_traceback_is_there_and_says_what_happened() -> None:
-    with pytest.raises(ValueError, match="the very cause") as raised:
-        raise ValueError("so many words " * 1000 + "and the very cause")
-    error = raised.value
-    line = written(a_record(exc_info=(ValueError, error, error.__traceback__)))
-    assert line["traceback"].endswith("and the very cause\n")
-    assert len(line["traceback"]) <= 4000
+def of(error: BaseException) -> str:
+    exc_info = (type(error), error, error.__traceback__)
+    trace = written(a_record(exc_info=exc_info))["traceback"]
+    assert isinstance(trace, str)
+    return trace
+
+
+SECRET = "-".join(("sk", "secret"))  # so that no line of code holds it
+
+
+def fails() -> None:
+    raise ValueError(SECRET)
+
+
+def test_a_traceback_says_where_and_what_but_quotes_nothing() -> None:
+    with pytest.raises(ValueError, match=SECRET) as raised:
+        fails()
+    trace = of(raised.value)
+    assert "in fails" in trace
+    assert trace.endswith("ValueError\n")
+    assert SECRET not in trace
+
+
+def test_of_a_long_traceback_the_end_is_there() -> None:
+    trace = of(ExceptionGroup("", [ValueError()] * 500))
+    assert trace.endswith("ValueError\n")
+    assert len(trace) == 4000
+
+
+def test_what_an_exception_was_raised_from_is_there_without_its_text() -> None:
+    def translate() -> None:
+        try:
+            fails()
+        except ValueError as error:
+            raise ExceptionGroup(SECRET, [KeyError(SECRET)]) from error
+
+    with pytest.raises(ExceptionGroup) as raised:
+        translate()
+    trace = of(raised.value)
+    assert trace.index("ExceptionGroup") < trace.index("KeyError")
+    assert trace.index("raised from:") < trace.index("ValueError")
+    assert SECRET not in trace
+
+
+def test_what_was_suppressed_stays_so() -> None:
+    def translate() -> None:
+        try:
+            fails()
+        except ValueError:
+            raise KeyError from None
+
+    with pytest.raises(KeyError) as raised:
+        translate()
+    assert "ValueError" not in of(raised.value)

@@ -2,12 +2,12 @@
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from trio_gateway.telemetry.log import Level, event_line
 
-# A traceback's end says what happened; its beginning is the server's loop.
+# Enough for what is nearest to the cause; the beginning is the server's loop.
 _TRACEBACK_CHARS_MAX: Final = 4000
 
 _LEVELS: Final = {
@@ -28,7 +28,7 @@ class LineLog(logging.Handler):
         """Write one record."""
         fields: dict[str, str] = {}
         if record.exc_info and record.exc_info[1] is not None:
-            trace = "".join(traceback.format_exception(record.exc_info[1]))
+            trace = "".join(_trace_of(record.exc_info[1]))
             fields["traceback"] = trace[-_TRACEBACK_CHARS_MAX:]
         level = _LEVELS.get(record.levelno, Level.INFO)
         self._write(
@@ -42,3 +42,21 @@ class LineLog(logging.Handler):
                 **fields,
             )
         )
+
+
+def _trace_of(error: BaseException) -> Iterator[str]:
+    """Where an exception was raised, and its type; after it, what it was raised from.
+
+    Its text is left out, for it may quote what was being read: a prompt, or a key.
+    """
+    yield from traceback.format_tb(error.__traceback__)
+    yield f"{type(error).__qualname__}\n"
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _trace_of(member)
+    earlier = error.__cause__
+    if earlier is None and not error.__suppress_context__:
+        earlier = error.__context__
+    if earlier is not None:
+        yield "raised from:\n"
+        yield from _trace_of(earlier)
