@@ -38,11 +38,10 @@ class Decoder:
     for that, with `decode(b"")`, before more is given.
     """
 
-    __slots__ = ("_decoded", "_inflate", "_is_gzip", "_start", "has_more")
+    __slots__ = ("_decoded", "_inflate", "_start", "has_more")
 
     def __init__(self, *, is_gzip: bool) -> None:
         self.has_more = False
-        self._is_gzip = is_gzip
         self._start = b""  # until there is enough to know the wrapping
         self._inflate = zlib.decompressobj(_GZIP_BITS) if is_gzip else None
         self._decoded = 0  # of the bytes that were given last

@@ -42,11 +42,12 @@ class HangupWatch:
         `on_bytes` must read all there is: it is called once for what comes at once.
         """
         events = select.EPOLLRDHUP | select.EPOLLET
+        if on_bytes is not None:
+            events |= select.EPOLLIN
+        self._epoll.register(fd, events)
         self._callbacks[fd] = on_hangup
         if on_bytes is not None:
             self._readers[fd] = on_bytes
-            events |= select.EPOLLIN
-        self._epoll.register(fd, events)
 
     def forget(self, fd: int) -> None:
         """Stop watching a socket; to be called before it is closed."""
