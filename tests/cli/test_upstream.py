@@ -30,6 +30,21 @@ def test_a_fault_that_cannot_be_is_wrong_usage(faults: list[str], said: str) -> 
     assert said in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["upstream", "--port", "0", "--gap", "nan"],
+        ["upstream", "--port", "0", "--gap", "inf"],
+        ["upstream", "--port", "0", "--speed", "nan"],
+        ["bench", "--seconds", "nan"],
+    ],
+)
+def test_what_is_no_finite_number_is_wrong_usage(command: list[str]) -> None:
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "nan" in result.stderr or "inf" in result.stderr
+
+
 def test_a_port_in_use_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

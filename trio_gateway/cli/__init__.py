@@ -4,7 +4,8 @@ Exit codes: 0 good; 1 the answer is no; 2 wrong usage, or a file that cannot be 
 
     each command    a module of its name (`explain`, `init`, `keys`, `schema` and those
                     below), imported by `lazy` when it is asked for; `import_`, since
-                    `import` is Python's; `output`: files that it will write
+                    `import` is Python's; `output`: files that it will write;
+                    `numbers`: those that are finite
     serve           `alone`, one process that is all of the gateway; or `crew`, the
                     supervisor's, with a `worker` each, told by `orders`
         house       everything a serving process is made of, put together

@@ -18,6 +18,7 @@ from trio_gateway.bench.loads import LOADS
 from trio_gateway.bench.run import SCENARIOS, Plan, Results, run, run_profiled
 from trio_gateway.bench.systems import PRODUCT, YARDSTICK, StartError, System
 from trio_gateway.cli.lazy import LazyGroup
+from trio_gateway.cli.numbers import FiniteRange
 from trio_gateway.cli.output import see_writable
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class _Commands(LazyGroup):
     "--seconds",
     default=3.0,
     show_default=True,
-    type=click.FloatRange(0.2, 600.0),
+    type=FiniteRange(0.2, 600.0),
     help="Of each sample.",
 )
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
@@ -79,7 +80,7 @@ class _Commands(LazyGroup):
 )
 @click.option(
     "--assert-ratio",
-    type=click.FloatRange(0.0),
+    type=FiniteRange(0.0),
     help="Exit with 1 if a request does not take so many times less CPU than the "
     "yardstick's.",
 )

@@ -28,6 +28,7 @@ from trio_gateway.chaos.scenarios.stage import actors_of
 from trio_gateway.chaos.scenarios.worlds import setting_of
 from trio_gateway.chaos.vocabulary.answers import Dialect
 from trio_gateway.chaos.worlds.presets import PRESETS
+from trio_gateway.cli.numbers import FiniteRange
 from trio_gateway.cli.refusal import say_refusal
 from trio_gateway.cli.upstream_specs import PORT_MAX, ProviderSpec, read_providers
 from trio_gateway.policy.files.problems import PolicyError
@@ -81,7 +82,7 @@ SPEED_MAX: Final = 100_000.0
 @click.option("--seed", type=int, help="Same seed, same run.  [default: 0]")
 @click.option(
     "--speed",
-    type=click.FloatRange(0.0, SPEED_MAX, min_open=True),
+    type=FiniteRange(0.0, SPEED_MAX, min_open=True),
     default=1.0,
     show_default=True,
     help="Of the weather: at 60, an outage of an hour lasts a minute.",
@@ -90,7 +91,7 @@ SPEED_MAX: Final = 100_000.0
     "--tokens", type=click.IntRange(1), help="Length of an answer.  [default: 24]"
 )
 @click.option(
-    "--gap", type=click.FloatRange(0.0), help="Seconds between tokens.  [default: 0.02]"
+    "--gap", type=FiniteRange(0.0), help="Seconds between tokens.  [default: 0.02]"
 )
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a certificate made for it.")
 @click.option(
