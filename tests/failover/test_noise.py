@@ -104,7 +104,7 @@ def test_when_to_come_back_is_always_believed() -> None:
 
 def test_excuses_are_earned_one_in_ten_and_five_may_be_saved() -> None:
     noise = Noise()
-    for _ in range(11):
+    for _ in range(10):
         noise.answered()
     assert noise.excuses()
     assert not noise.excuses()

@@ -52,6 +52,9 @@ _OVERLOADS: Final = (
     FailureClass.OVERLOADED,
     FailureClass.TIMEOUT,
 )
+# So many answers excuse a throttle without a hint, and so many excuses may be saved up.
+_ANSWERS_AN_EXCUSE: Final = 10
+_EXCUSES_MOST: Final = 5
 # How long without other word. A throttle without a hint is doubled, up to a minute.
 _UNHINTED_S: Final = 5.0
 LONGEST_UNHINTED_S: Final = 60.0
@@ -69,6 +72,7 @@ class TargetBook:
     out_until: float = -inf  # by money, or because it does not exist
     is_off: bool = False  # an operator said so
     rests_until: float = -inf  # when the last thing that keeps it away is over
+    answers: int = 0  # that may excuse a throttle yet
     failed_in_a_row: int = 0  # sent since it last answered
     good_at: float = -inf
     tokens: float = TOKENS_MAX
@@ -85,6 +89,7 @@ class TargetBook:
         """An attempt reached its commit point."""
         self.failed_in_a_row = 0
         self.good_at = now
+        self.answers = min(_EXCUSES_MOST * _ANSWERS_AN_EXCUSE, self.answers + 1)
         self.tokens = min(TOKENS_MAX, self.tokens + SUCCESS_GAIN)
 
     def blamed(self, failure: Failure, *, was_slow: bool, is_news: bool) -> None:
@@ -96,6 +101,17 @@ class TargetBook:
         cost = OVERLOAD_COST if failure.kind in _OVERLOADS else FAILURE_COST
         self.tokens = max(0.0, self.tokens - cost)
         self.failed_in_a_row += is_news
+
+    def may_excuse(self) -> bool:
+        """Whether a throttle without a hint may be taken for noise.
+
+        Overloads use up excuses, too; a book that does not count them demands no rest
+        that there need not be.
+        """
+        if self.answers < _ANSWERS_AN_EXCUSE:
+            return False
+        self.answers -= _ANSWERS_AN_EXCUSE
+        return True
 
     def rests(self, until: float) -> None:
         """Something may keep it away so long."""
@@ -180,7 +196,8 @@ class Books:
             least_s = _UNHINTED_S if hint_s is None else hint_s
             most_s = LONGEST_UNHINTED_S if hint_s is None else hint_s
             cap_s = route.retry.hint_cap_s
-            book.not_before = max(book.not_before, now + min(least_s, cap_s))
+            if hint_s is not None or not book.may_excuse():
+                book.not_before = max(book.not_before, now + min(least_s, cap_s))
             book.rests(now + min(most_s, cap_s))
 
     def ordered(self, target: Target, *, is_off: bool, now: float) -> None:

@@ -27,8 +27,7 @@ from trio_gateway.failover.classify import UNHINTED_S, Blame, meaning_of
 from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.limiter import Limiter
-from trio_gateway.failover.noise import MOST as _EXCUSES_MOST
-from trio_gateway.failover.noise import Noise
+from trio_gateway.failover.noise import ANSWERS_MOST, Noise
 from trio_gateway.failover.quantile import (
     PROMPT_BUCKETS,
     AdaptivePatience,
@@ -289,7 +288,7 @@ class Health:
         self.budget.succeeded()
         self.cooldown.succeeded(now)
         self.limiter.succeeded()
-        if self.noise.left < _EXCUSES_MOST:
+        if self.noise.answers < ANSWERS_MOST:
             self.noise.answered()
         self.account.limiter.succeeded()
         self.estimate.observe(took_s, now)

@@ -17,30 +17,30 @@ is a message by itself, and is never excused.
 
 from typing import Final
 
-# Refusals up to this share are noise: half a percent on a good day, 5 % of all requests
-# to language models in Datadog's February of 2026. Where a real limit is passed by so
-# little, failing over is cheaper than holding back.
-SHARE: Final = 0.1
+# Refusals up to a tenth are noise: they are half a percent on a good day, 5 % of all
+# requests to language models in Datadog's February of 2026. Where a real limit is
+# passed by so little, failing over is cheaper than holding back.
+ANSWERS_AN_EXCUSE: Final = 10
 # A real limit answers a sixth one within the same second.
-MOST: Final = 5.0
+ANSWERS_MOST: Final = 5 * ANSWERS_AN_EXCUSE
 
 
 class Noise:
     """How many refusals of one target its answers excuse; none before there are any."""
 
-    __slots__ = ("left",)
+    __slots__ = ("answers",)
 
     def __init__(self) -> None:
-        self.left = 0.0
-        """Refusals that would be excused now, 0 to `MOST`."""
+        self.answers = 0
+        """Those that excuse something yet, 0 to `ANSWERS_MOST`."""
 
     def answered(self) -> None:
         """The target answered well."""
-        self.left = min(MOST, self.left + SHARE)
+        self.answers = min(ANSWERS_MOST, self.answers + 1)
 
     def excuses(self) -> bool:
-        """Whether one more refusal is noise; if so, it is used up."""
-        if self.left < 1.0:
+        """Whether one more refusal is noise; if so, it uses up what excused it."""
+        if self.answers < ANSWERS_AN_EXCUSE:
             return False
-        self.left -= 1.0
+        self.answers -= ANSWERS_AN_EXCUSE
         return True
