@@ -31,6 +31,12 @@ def test_a_record_is_a_line_with_its_message_and_logger() -> None:
     assert line["message"] == "found 7"
 
 
+def test_what_happened_to_the_server_is_an_event_of_its_name() -> None:
+    said = {"name": "trio_gateway.serving", "msg": "draining limit_s=%g", "args": (5,)}
+    line = written(a_record(**said))
+    assert (line["event"], line["message"]) == ("draining", "limit_s=5")
+
+
 def of(error: BaseException) -> str:
     exc_info = (type(error), error, error.__traceback__)
     trace = written(a_record(exc_info=exc_info))["traceback"]

@@ -208,7 +208,7 @@ async def test_the_time_in_which_it_stands_still_takes_nothing_from_a_limit(
     stream = await a_stream(served.port)
 
     served.process.send_signal(signal.SIGTERM)
-    await served.says("log", words="draining")
+    await served.says("draining")
     served.process.send_signal(signal.SIGSTOP)
     await trio.sleep(3.5)
     served.process.send_signal(signal.SIGCONT)
@@ -228,7 +228,7 @@ async def test_a_second_signal_ends_it_at_once(
     stream = await a_stream(served.port)
 
     served.process.send_signal(number)
-    await served.says("log", words="draining")
+    await served.says("draining")
     served.process.send_signal(number)
 
     assert await served.ends() == 1

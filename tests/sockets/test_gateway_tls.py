@@ -132,7 +132,7 @@ async def test_who_cannot_agree_on_tls_is_counted_and_told_to_the_log(
         assert (await client.receive_some()).startswith(b"HTTP/1.1 400 ")
     await client.aclose()
 
-    line = await served.says("log", words="handshake_failed")
+    line = await served.says("handshake_failed")
     assert "reason=plain_http client=127.0.0.1 " in line["message"]
     metrics = (await trio.to_thread.run_sync(httpx.get, f"{served.admin}/metrics")).text
     counted = 'trio_gateway_tls_handshakes_failed_total{reason="plain_http"} 1.0'

@@ -10,6 +10,9 @@ from trio_gateway.telemetry.log import Level, event_line
 # Enough for what is nearest to the cause; the beginning is the server's loop.
 _TRACEBACK_CHARS_MAX: Final = 4000
 
+# Its messages begin with the name of what happened, as in "draining limit_s=30".
+_NAMES_EVENTS: Final = "trio_gateway.serving"
+
 _LEVELS: Final = {
     logging.WARNING: Level.WARNING,
     logging.ERROR: Level.ERROR,
@@ -31,14 +34,17 @@ class LineLog(logging.Handler):
             trace = "".join(_trace_of(record.exc_info[1]))
             fields["traceback"] = trace[-_TRACEBACK_CHARS_MAX:]
         level = _LEVELS.get(record.levelno, Level.INFO)
+        event, message = "log", record.getMessage()
+        if record.name == _NAMES_EVENTS:
+            event, _, message = message.partition(" ")
         self._write(
             event_line(
-                "log",
+                event,
                 at=record.created,
                 level=level,
                 text_chars_max=_TRACEBACK_CHARS_MAX,
                 logger=record.name,
-                message=record.getMessage(),
+                message=message,
                 **fields,
             )
         )
