@@ -1,6 +1,7 @@
 import pytest
 
 from trio_gateway.policy.format.quantities import (
+    DURATION_FORM,
     QuantityError,
     parse_duration,
     parse_share,
@@ -23,7 +24,7 @@ def test_a_duration_is_seconds(text: str, seconds: float) -> None:
         (5, "5 is not a duration. Write 5s."),
         (0.5, "0.5 is not a duration. Write 0.5s."),
         (True, "true is not a duration. Write a number"),
-        ("1m30s", '"1m30s" is not a duration. Write a number'),
+        ("1m30s", '"1m30s" is not a duration. Write 90s'),
         ("-5s", '"-5s" is not a duration. Write a number'),
         ("\N{ARABIC-INDIC DIGIT FIVE}s", "is not a duration. Write a number"),
         ("0ms", '"0ms" is not a duration above 0s and up to 24h. Write'),
@@ -67,3 +68,45 @@ def test_a_share_is_a_fraction(value: object, share: float) -> None:
 def test_what_is_no_share_is_refused(value: object) -> None:
     with pytest.raises(QuantityError, match="is not a share"):
         parse_share(value)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("60 s", "60s"),
+        ("60sec", "60s"),
+        ("2min", "2m"),
+        ("1m30s", "90s"),
+        ("1h 30m", "90m"),
+        ("1.5 hours", "1.5h"),
+        ("250 msec", "250ms"),
+        ("0.5S", "0.5s"),
+    ],
+)
+def test_a_duration_in_the_words_of_others_is_told_in_ours(
+    written: str, meant: str
+) -> None:
+    with pytest.raises(QuantityError) as raised:
+        parse_duration(written)
+    assert raised.value.remedy == f"Write {meant}."
+    assert parse_duration(meant) > 0
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("20mb", "20MB"), ("20 MB", "20MB"), ("20M", "20MiB"), ("64k", "64KiB")],
+)
+def test_a_size_in_the_words_of_others_is_told_in_ours(
+    written: str, meant: str
+) -> None:
+    with pytest.raises(QuantityError) as raised:
+        parse_size(written)
+    assert raised.value.remedy == f"Write {meant}."
+    assert parse_size(meant) > 0
+
+
+@pytest.mark.parametrize("written", ["100d", "-5s", "30 h", "s", "5s!", "5 5s"])
+def test_what_nobody_can_tell_is_told_by_examples(written: str) -> None:
+    with pytest.raises(QuantityError) as raised:
+        parse_duration(written)
+    assert raised.value.remedy == DURATION_FORM

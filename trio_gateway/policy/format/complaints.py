@@ -4,6 +4,7 @@ This is the one table of them. It quotes what was written only if it cannot have
 a secret: numbers, dates and switches, never an expanded text.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, TypeGuard, Union, get_args, get_origin
@@ -222,8 +223,20 @@ def _ill_formed(
         return _not_number(document.place(path), is_whole=kind == "int_type")
     if kind == "too_short" and key in NEEDED:
         return "is empty", NEEDED[key]
+    if kind in _MAPPINGS and (shape := _shape_of(path)) is not None:
+        return "must be a mapping", f"Write it as in `{shape}`."
     form = _FORMS.get(kind)
     return form(context) if form else ("cannot have this value", "Change it.")
+
+
+def _shape_of(path: KeyPath) -> str | None:
+    """An example of the mapping that stands at this path, where one is short."""
+    named = path
+    while named and isinstance(named[-1], int):
+        named = named[:-1]
+    if not named or named[-1] not in _known(sections_at(named[:-1])):
+        return None
+    return _SHAPES.get(str(named[-1]))
 
 
 def _not_text(path: KeyPath, place: Place) -> Words:
@@ -242,6 +255,8 @@ def _not_number(place: Place, *, is_whole: bool) -> Words:
         message = f"must be {wanted}, and a reference is always text"
         return message, "Write the number itself."
     number = _read_number(place)
+    if number is None and (meant := _meant_number(place, is_whole=is_whole)):
+        return f"must be {wanted}", f"Write {meant}."
     if number is None:
         but = f", but is {place.kind} to YAML" if place.kind else ""
         return f"must be {wanted}{but}", "Write it in digits, as in 10."
@@ -262,6 +277,15 @@ def _read_number(place: Place) -> float | None:
     except ValueError:
         return None
     return number if abs(number) < 1e15 else None
+
+
+def _meant_number(place: Place, *, is_whole: bool) -> str | None:
+    """What `128k` and `95%` are as plain numbers."""
+    match = _WITH_SIGN.fullmatch(place.text or "")
+    if match is None:
+        return None
+    number = float(match[1]) * _SIGNS[match[2].lower()]
+    return None if is_whole and not number.is_integer() else f"{number:.12g}"
 
 
 def sections_at(path: KeyPath) -> tuple[type[model.Section], ...]:
@@ -304,6 +328,29 @@ def _is_section(annotation: Any) -> TypeGuard[type[model.Section]]:
 _CHOICES: Final = frozenset(
     {"literal_error", "bool_type", "int_type", "union_tag_invalid"}
 )
+
+_SIGNS: Final = {"k": 1e3, "m": 1e6, "%": 0.01}
+_WITH_SIGN: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([kKmM%])")
+
+_MAPPINGS: Final = frozenset({"dict_type", "model_type"})
+_A_TARGET: Final = "{provider: NAME, model: MODEL}"
+_SHAPES: Final = {
+    "access_keys": '{name: NAME, key: "${NAME}"}',
+    "attempts": "attempts: {max: 3}",
+    "backoff": "backoff: {initial: 250ms}",
+    "circuit_breaker": "circuit_breaker: {consecutive: 5}",
+    "context_length_fallback": _A_TARGET,
+    "headers": "headers: {X-Team: red}",
+    "models": "models: {NAME: {targets: [{provider: NAME, model: MODEL}]}}",
+    "open": "open: {base: 5s}",
+    "providers": "providers: {NAME: {base_url: ADDRESS}}",
+    "queue": "queue: {max_wait: 2s}",
+    "retry": "retry: {backoff: {initial: 250ms}}`; how often is `attempts: {max: 3}",
+    "retry_after": "retry_after: {prefer: wait}",
+    "targets": _A_TARGET,
+    "timeouts": "timeouts: {total: 60s}",
+}
+"""Mappings for which people write one value, each with its most usual key."""
 
 _NO_JSON: Final = "is not a value that JSON can carry"
 

@@ -34,6 +34,25 @@ _UNITS_BYTES: Final = {
 DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"
 SIZE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB|KiB|MiB|GiB)$"
 _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z%]*)")
+_PARTS: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*")
+
+# What people write for units elsewhere, in small letters.
+_CALLED_S: Final = {
+    **_UNITS_S,
+    **dict.fromkeys(("msec", "msecs", "millis", "milliseconds"), 0.001),
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), 3600.0),
+}
+_CALLED_BYTES: Final = {
+    **{unit.lower(): unit for unit in _UNITS_BYTES},
+    "k": "KiB",
+    "ki": "KiB",
+    "m": "MiB",
+    "mi": "MiB",
+    "g": "GiB",
+    "gi": "GiB",
+}
 
 
 class QuantityError(ValueError):
@@ -63,7 +82,8 @@ def parse_duration(value: object) -> float:
     wanted = "a duration"
     number, unit = _split(value)
     if number is None or unit not in _UNITS_S:
-        instead = None if number is None or unit else f"{_bare(value)}s"
+        is_bare = number is not None and not unit
+        instead = f"{_bare(value)}s" if is_bare else _meant_duration(value)
         raise QuantityError(wanted, value, DURATION_FORM, instead)
     seconds = number * _UNITS_S[unit]
     if not 0 < seconds <= DURATION_MAX_S:
@@ -80,7 +100,8 @@ def parse_size(value: object) -> int:
     wanted = "a size"
     number, unit = _split(value)
     if number is None or unit not in _UNITS_BYTES:
-        instead = None if number is None or unit else f"{_bare(value)}MiB"
+        is_bare = number is not None and not unit
+        instead = f"{_bare(value)}MiB" if is_bare else _meant_size(value)
         raise QuantityError(wanted, value, SIZE_FORM, instead)
     size = number * _UNITS_BYTES[unit]
     if not 1 <= size <= SIZE_MAX_BYTES:
@@ -115,6 +136,37 @@ def _split(value: object) -> tuple[float | None, str]:
         return None, ""
     number = float(match[1])
     return (number, match[2]) if math.isfinite(number) else (None, "")
+
+
+def _meant_duration(value: object) -> str | None:
+    """What `60 sec`, `2min` and `1m30s` are here; None where nobody can tell."""
+    parts = _parts(value)
+    if not parts or any(unit not in _CALLED_S for _, unit in parts):
+        return None
+    seconds = sum(number * _CALLED_S[unit] for number, unit in parts)
+    if not 0 < seconds <= DURATION_MAX_S:
+        return None
+    finest_s = min(_CALLED_S[unit] for _, unit in parts)
+    unit = next(unit for unit, unit_s in _UNITS_S.items() if unit_s == finest_s)
+    return f"{seconds / finest_s:.12g}{unit}"
+
+
+def _meant_size(value: object) -> str | None:
+    """What `20 mb` and `20M` are here; None where nobody can tell."""
+    parts = _parts(value)
+    if len(parts) != 1 or parts[0][1] not in _CALLED_BYTES:
+        return None
+    number, unit = parts[0]
+    return f"{number:.12g}{_CALLED_BYTES[unit]}"
+
+
+def _parts(value: object) -> list[tuple[float, str]]:
+    """Numbers with their units, in small letters; none if it is not made of them."""
+    if not isinstance(value, str) or len(value) > QUOTED_MAX:
+        return []
+    found = _PARTS.findall(value)
+    is_all = "".join(_PARTS.split(value)[::3]) == ""
+    return [(float(number), unit.lower()) for number, unit in found if is_all]
 
 
 def _bare(value: object) -> str:
