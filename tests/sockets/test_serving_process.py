@@ -188,3 +188,8 @@ async def test_a_port_in_use_is_a_clear_error() -> None:
         "choose another port, or 0 for a free one"
     )
     await listeners[0].aclose()
+
+
+async def test_an_address_of_another_machine_is_a_clear_error() -> None:
+    with pytest.raises(BindError, match="choose an address of this machine"):
+        await listen("192.0.2.1:0")

@@ -33,6 +33,14 @@ Addresses = tuple[tuple[str, ...], ...]
 """Where each site is reached, in the order of the sites."""
 
 
+# What an operator can do about an address that cannot be had.
+_HINTS: Final = {
+    errno.EADDRINUSE: "; choose another port, or 0 for a free one",
+    errno.EADDRNOTAVAIL: "; choose an address of this machine, or 0.0.0.0 for all",
+    errno.EACCES: "; a port below 1024 needs CAP_NET_BIND_SERVICE: choose a higher one",
+}
+
+
 class BindError(Exception):
     """An address cannot be listened on; the text is a sentence for the operator.
 
@@ -308,8 +316,7 @@ async def listen(bind: str) -> list[Listener]:
         raise BindError(bind, why) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        is_taken = error.errno == errno.EADDRINUSE
-        hint = "; choose another port, or 0 for a free one" if is_taken else ""
+        hint = _HINTS.get(error.errno or 0, "")
         why = f"cannot listen on {bind}: {reason}{hint}"
         raise BindError(bind, why) from error
     return list(opened)
