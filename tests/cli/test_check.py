@@ -1,6 +1,7 @@
 """`trio-gateway check`: valid is 0, a refused policy 1, wrong usage 2."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,7 @@ def test_programs_get_one_object(tmp_path: Path) -> None:
     result = CliRunner(env=SECRETS).invoke(main, ["check", "--json", str(path)])
     said = json.loads(result.stdout)
     assert said["valid"] is True
+    assert re.fullmatch("[0-9a-f]{12}", said["hash"])
     assert said["models"]["chat"]["attempts"] == 2
     assert said["losses"] == [{"provider": "a", "lost": ["chat"], "on_others": []}]
     (warning,) = said["warnings"]

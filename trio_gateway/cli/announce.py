@@ -24,7 +24,7 @@ def announce(house: House, addresses: Addresses, policy: Policy) -> None:
             text_chars_max=TEXT_CHARS_MAX,
             clients=clients,
             admin=admin,
-            revision=policy.revision,
+            hash=policy.revision,
             pid=os.getpid(),
             **many,
         )

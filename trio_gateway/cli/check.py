@@ -83,11 +83,11 @@ def _say_problems(error: PolicyError, form: str) -> None:
 def _say_judgement(path: Path, loaded: Loaded, found: Judgement, form: str) -> None:
     policy = loaded.policy
     if form == "json":
-        head = {"valid": True, "problems": [], "revision": policy.revision}
+        head = {"valid": True, "problems": [], "hash": policy.revision}
         click.echo(json.dumps({**head, **judgement.as_json(found)}))
     elif form == "text":
         models = ", ".join(sorted(policy.routes))
-        click.echo(f"{path}: valid, revision {policy.revision}; models: {models}")
+        click.echo(f"{path}: valid, hash {policy.revision}; models: {models}")
         say(judgement.as_text(found, loaded.sources, style=coloured))
     else:
         _say_annotations(annotations.of_judgement(found), form)
