@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from trio_gateway.cli import main
@@ -87,6 +88,21 @@ def test_a_failure_shows_the_shortest_history_and_the_command_that_repeats_it(
     assert "-> dial 1 groq/m (first)" in result.stdout
     command = f"again: trio-gateway simulate {play} --policy {worse} --seed 7\n"
     assert result.stdout.endswith(command)
+
+
+def test_the_history_of_a_refusal_says_what_kept_it_from_each_target(
+    play: Path, tmp_path: Path
+) -> None:
+    throttled = tmp_path / "throttled.yaml"
+    weather = "all: {fault: throttled, retry_after: 60s, from: 1s, for: 29s}"
+    document = yaml.safe_load(play.read_text())
+    document["weather"] = yaml.safe_load(weather)
+    document["expect"] = {"availability": "100%"}
+    throttled.write_text(yaml.safe_dump(document))
+    result = simulate(throttled)
+    assert result.exit_code == 1
+    assert "-> refuse: rate_limited\n" in result.stdout
+    assert re.search(r"^ +not asked: groq/\S+: cooling, ", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("depth", ["decisions", "wire"])

@@ -102,6 +102,8 @@ class Witness:
             shortest = self._shortest.get(outcome)
             if shortest is None or len(steps) < len(shortest.steps):
                 self._shortest[outcome] = engine.history
+                if outcome is Outcome.REFUSED:
+                    engine.note_denied(ended_at)
         if engine.violations:
             broken = self._broken
             if broken is None or len(steps) < len(broken.history.steps):

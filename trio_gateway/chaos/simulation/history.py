@@ -40,11 +40,13 @@ class Step:
 class History:
     """All steps of one exchange so far."""
 
-    __slots__ = ("steps", "ticket")
+    __slots__ = ("denied", "steps", "ticket")
 
     def __init__(self, ticket: Hashable) -> None:
         self.ticket = ticket
         self.steps: list[Step] = []
+        self.denied: dict[str, str] = {}
+        """Where it was refused: the targets that could not be asked then, and why."""
 
     @property
     def commands(self) -> list[tuple[float, Command]]:
@@ -54,11 +56,15 @@ class History:
     def lines(self) -> list[str]:
         """The history for people, a step a line; times from its start."""
         began_at = self.steps[0].at if self.steps else 0.0
-        return [
+        lines = [
             f"{step.at - began_at:9.3f}  {_event_text(step.event):32} -> "
             + (", ".join(_text(command, began_at) for command in step.commands) or "-")
             for step in self.steps
         ]
+        if self.denied:
+            named = ", ".join(f"{target}: {why}" for target, why in self.denied.items())
+            lines.append(f"{'':11}not asked: {named}")
+        return lines
 
 
 class WatchedEngine(Engine):
@@ -106,6 +112,14 @@ class WatchedEngine(Engine):
         if self.state is _OVER:
             self.watch.close()
         return commands
+
+    def note_denied(self, now: float) -> None:
+        """Note which targets cannot be asked now, and why: for one just refused."""
+        case, is_first = self._case, not self.attempts
+        for target in case.route.targets:
+            why = case.fleet.why_not(case.route, target, is_first=is_first, now=now)
+            if why is not None:
+                self.history.denied[target.id] = why.value
 
     @property
     def violations(self) -> list[str]:
