@@ -268,3 +268,18 @@ def test_a_file_of_which_nothing_can_be_made_is_refused(
     with pytest.raises(PolicyError) as caught:
         translate("f.yaml", content)
     assert message in str(caught.value)
+
+
+def test_a_deployment_without_a_weight_beside_one_that_has_is_told_of() -> None:
+    config = {
+        "model_list": [
+            {
+                "model_name": "chat",
+                "litellm_params": {"model": "openai/gpt-4o", "weight": 3},
+            },
+            {"model_name": "chat", "litellm_params": {"model": "groq/llama"}},
+        ]
+    }
+    made = translate("f", yaml.safe_dump(config).encode())
+    (said,) = [str(note) for note in made.notes if "has no weight" in str(note)]
+    assert "model_list[1]" in said

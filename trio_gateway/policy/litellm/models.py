@@ -15,6 +15,10 @@ from trio_gateway.policy.route import FAILURES_THAT_MOVE
 
 Target = dict[str, object]
 
+_NO_SHARE: Final = (
+    "has no {name} beside others that have, and gets as many requests here as the "
+    "least of them: write its `weight`"
+)
 _REPEATED: Final = (
     "is the same target as one before it, and written once: `attempts.same_target` "
     "tries it again"
@@ -123,7 +127,13 @@ class ModelWriter:
         """The parts of a tier's requests, in small numbers."""
         names = SHARES if self._settings.is_shared_by_rates else SHARES[:1]
         written = [[n.deployment.shares.get(name) for n in tier] for name in names]
-        shares = next((s for s in written if any(s)), [None] * len(tier))
+        name, shares = next(
+            ((n, s) for n, s in zip(names, written, strict=True) if any(s)),
+            ("", [None] * len(tier)),
+        )
+        for named, share in zip(tier, shares, strict=True):
+            if name and share is None:
+                self._notes.add(named.deployment.path, _NO_SHARE.format(name=name))
         known = [share for share in shares if share]
         if len(set(known)) < 2 and len(known) == len(tier):
             return [None] * len(tier)  # all equal
