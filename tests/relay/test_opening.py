@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 import trio
@@ -338,3 +339,22 @@ def test_an_upstreams_words_do_not_repeat_our_credentials() -> None:
         type="about [removed]",
         param=None,
     )
+
+
+@pytest.mark.parametrize("key", ["x", "g", "none", "test"])
+def test_a_short_key_is_taken_out_as_a_word_of_its_own_alone(key: str) -> None:
+    """Servers that want no key are often given such a one."""
+    account = Account(
+        name="a",
+        kind=ProviderKind.OPENAI,
+        base_url="http://a.test/v1",
+        api_key=Secret(key),
+        failure_domain="a",
+    )
+    words = "The maximum context length of the latest nonesuch is passed."
+    said = UpstreamError(f"{words} Key: {key}.", "context_length", "exceeded", None)
+    failure = Failure(FailureClass.CONTEXT_LENGTH, "too long", 400, said=said)
+
+    told = without_secrets(failure, account).said
+
+    assert told == replace(said, message=f"{words} Key: [removed].")

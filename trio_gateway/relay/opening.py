@@ -9,6 +9,7 @@ nothing is lost by that. The reverse would have to merge deltas whose fields we 
 all know, so it fails over instead.
 """
 
+import re
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
@@ -137,7 +138,9 @@ async def read_error(
 def without_secrets(failure: Failure, account: Account) -> Failure:
     """The failure, where the upstream's words do not repeat what we sent to it.
 
-    They may reach the client, who must not see our credential there.
+    They may reach the client, who must not see our credential there. A short one, as
+    servers that want none are often given ("x", "none"), is removed as a word of its
+    own alone: taken out of all words, it would leave no code readable.
     """
     said = failure.said
     if said is None:
@@ -151,7 +154,10 @@ def without_secrets(failure: Failure, account: Account) -> Failure:
 
     def clean(word: str) -> str:
         for secret in secrets:
-            word = word.replace(secret, "[removed]")
+            pattern = re.escape(secret)
+            if len(secret) < _SECRET_CHARS_MIN:
+                pattern = rf"(?<!\w){pattern}(?!\w)"
+            word = re.sub(pattern, "[removed]", word)
         return word
 
     told = UpstreamError(
