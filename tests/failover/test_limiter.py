@@ -114,7 +114,7 @@ def test_a_round_of_answers_raises_a_limit_in_use_by_one() -> None:
     limiter.overloaded(0.0)
     fill(limiter)
     for _ in range(14):
-        limiter.succeeded()
+        limiter.succeeded(0.0)
 
     assert limiter.limit(0.0) == pytest.approx(15.0, abs=0.05)
 
@@ -126,7 +126,7 @@ def test_a_limit_less_than_half_used_does_not_grow(
     limiter = Limiter(most=None)
     limiter.overloaded(0.0)
     fill(limiter, at_most=in_flight)
-    limiter.succeeded()
+    limiter.succeeded(0.0)
 
     limit = limiter.limit(0.0)
     assert limit is not None
@@ -135,7 +135,7 @@ def test_a_limit_less_than_half_used_does_not_grow(
 
 def test_success_limits_nothing() -> None:
     limiter = Limiter(most=None)
-    limiter.succeeded()
+    limiter.succeeded(0.0)
 
     assert limiter.limit(0.0) is None
 
@@ -169,12 +169,48 @@ def test_a_limit_finds_the_capacity_of_its_target() -> None:
                 limiter.leave()
                 refused += tick > 600
             elif random.random() < 0.05:  # an answer takes a second
-                limiter.succeeded()
+                limiter.succeeded(now)
                 limiter.leave()
                 served += tick > 600
 
     assert served / 270 > 0.75 * 30
     assert refused < 0.05 * served
+
+
+def test_a_spell_of_refusals_leaves_no_mark() -> None:
+    """A hundred want in, and answers take six seconds; for half a minute it is ill."""
+    random, limiter = Random("spell"), Limiter(most=None)
+    well_from = None
+    for tick in range(6_000):  # of 50 ms
+        now = tick / 20
+        fill(limiter, now=now, at_most=100)
+        for _ in range(limiter.in_flight):
+            if random.random() >= 1 / 120:  # an answer takes six seconds
+                continue
+            if now < 30.0 and random.random() < 0.3:
+                limiter.overloaded(now, answer_s=1.0)
+            else:
+                limiter.succeeded(now)
+            limiter.leave()
+        if now >= 30.0 and well_from is None and limiter.in_flight >= 99:
+            well_from = now
+    assert well_from is not None
+    assert well_from < 65.0
+
+
+def test_a_limit_comes_back_to_where_it_was_refused_and_stays_there_a_while() -> None:
+    limiter = Limiter(most=None)
+    fill(limiter, at_most=100)
+    limiter.overloaded(0.0)
+    limits = []
+    for second in range(1, 25):
+        limiter.in_flight = round(limiter.limit(float(second)) or 0)
+        limiter.succeeded(float(second))
+        limits.append(limiter.limit(float(second)))
+    back_at = limits.index(next(limit for limit in limits if limit and limit > 98.0))
+    assert 5 < back_at < 12
+    assert (limits[back_at + 5] or 0.0) < 104.0
+    assert (limits[-1] or 0.0) > 110.0
 
 
 # --- the line ---------------------------------------------------------------------

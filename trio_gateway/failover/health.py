@@ -287,10 +287,10 @@ class Health:
                 self._refill_on_ramp(before, now)
         self.budget.succeeded()
         self.cooldown.succeeded(now)
-        self.limiter.succeeded()
+        self.limiter.succeeded(now)
         if self.noise.answers < ANSWERS_MOST:
             self.noise.answered()
-        self.account.limiter.succeeded()
+        self.account.limiter.succeeded(now)
         self.estimate.observe(took_s, now)
         self._learn(lease.speed, now).observe(took_s, now)
 

@@ -8,17 +8,21 @@ Two counters that never wait themselves; who may not enter is told so at once.
                or the patience ends: next target
 
 The **limiter** of a target keeps to what the policy says (`max_concurrency`), and to
-less while the target says that it is overloaded: TCP's additive increase and
-multiplicative decrease, driven by refusals and not by latency, because how long an
-answer takes is decided by its length.
+less while the target says that it is overloaded: TCP's multiplicative decrease and
+growth by the clock, driven by refusals and not by latency, because how long an answer
+takes is decided by its length.
 
-    limit  (none)            no overload seen: we never throttle a target on suspicion
-       |        |
-       |        '.  x 0.7    what was in flight at the first overload, and less
-       |         |  .-'
-       |         '-'  '. .-'   + 1 for each round of answers, if the limit is in use
-       |               '-
-       '--------------------------> time        forgotten 5 min after the last overload
+    limit
+       |  (none)                              .    no overload seen, or none for 5 min:
+       |     |                               .'    never throttled on suspicion
+       |     | x 0.7 of what               .'
+       |     | was in flight    .--------'     then ever faster, so that a spell that
+       |     |                .'               is over leaves no mark
+       |     '-------.______.'   back to where it was refused, and there a while
+       '-------------------------------------> time
+
+(The curve is CUBIC's, RFC 9438, slowed down from networks to models. To add one slot
+for each round of answers, as TCP did before, takes minutes here: an answer does.)
 
 The **line** is first come, first served, while it empties now and then. If it never
 did for a second, more is asked than served: then nobody who joins waits longer than
@@ -31,6 +35,7 @@ slowed down from milliseconds to the pace of language models.)
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Hashable
+from math import cbrt
 from typing import Final, Generic, TypeVar
 
 from trio_gateway.policy.route import Queue
@@ -44,6 +49,9 @@ _LEAST: Final = 4.0
 _DECREASE: Final = 0.7
 # One burst of refusals is one piece of news, however many requests were in it.
 _DECREASE_EVERY_S: Final = 1.0
+# How fast a limit grows, in slots by the cube of a second: a limit of 20 is back at 20
+# after seven seconds, at 40 after another ten, and at 200 after ten more.
+_GROWTH: Final = 0.02
 # What a target refused five minutes ago is no reason to hold back a burst now. A target
 # that is still too small refuses again, and sooner than that.
 _FORGET_S: Final = 300.0
@@ -52,7 +60,15 @@ _FORGET_S: Final = 300.0
 class Limiter:
     """How many attempts one target (or one provider's account) may have at once."""
 
-    __slots__ = ("_adaptive", "_decrease_from", "_overloaded_at", "in_flight", "most")
+    __slots__ = (
+        "_adaptive",
+        "_decrease_from",
+        "_level",
+        "_level_at",
+        "_overloaded_at",
+        "in_flight",
+        "most",
+    )
 
     def __init__(self, most: int | None) -> None:
         self.most = most  # `max_concurrency`; a reload may change it
@@ -60,6 +76,8 @@ class Limiter:
         self._adaptive: float | None = None
         self._overloaded_at = 0.0
         self._decrease_from = 0.0
+        self._level = 0.0  # where it was when it fell
+        self._level_at = 0.0  # when it is to be there again
 
     def leave(self) -> None:
         """Give a slot back."""
@@ -94,13 +112,18 @@ class Limiter:
             self._overloaded_at = now
             return
         self._adaptive = max(_LEAST, _DECREASE * before)
+        self._level = before
+        self._level_at = now + cbrt(before * (1.0 - _DECREASE) / _GROWTH)
         self._overloaded_at = now
         self._decrease_from = now + max(_DECREASE_EVERY_S, answer_s)
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """An attempt got its answer, and still counts as in flight."""
-        if self._adaptive is not None and self.in_flight >= self._adaptive / 2:
-            self._adaptive += 1.0 / self._adaptive
+        limit = self._adaptive
+        if limit is not None and self.in_flight >= limit / 2:
+            due = self._level + _GROWTH * (now - self._level_at) ** 3
+            # By the clock, but not beyond twice what is there to be seen.
+            self._adaptive = max(limit + 1.0 / limit, min(due, 2.0 * self.in_flight))
 
     def forget(self) -> None:
         """Begin anew: what refused us is not what is asked from now on."""
