@@ -103,11 +103,7 @@ class TargetBook:
         self.failed_in_a_row += is_news
 
     def may_excuse(self) -> bool:
-        """Whether a throttle without a hint may be taken for noise.
-
-        Overloads use up excuses, too; a book that does not count them demands no rest
-        that there need not be.
-        """
+        """Whether a throttle without a hint may be taken for noise."""
         if self.answers < _ANSWERS_AN_EXCUSE:
             return False
         self.answers -= _ANSWERS_AN_EXCUSE

@@ -27,7 +27,7 @@ from trio_gateway.failover.classify import UNHINTED_S, Blame, meaning_of
 from trio_gateway.failover.cooldown import Cooldown, Disabled, Disablement
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.failover.limiter import Limiter
-from trio_gateway.failover.noise import ANSWERS_MOST, Noise
+from trio_gateway.failover.noise import noise_of_overloads, noise_of_throttles
 from trio_gateway.failover.quantile import (
     PROMPT_BUCKETS,
     AdaptivePatience,
@@ -50,7 +50,8 @@ _BOOKS: Final = (
     "cooldown",
     "budget",
     "limiter",
-    "noise",
+    "overloads",
+    "throttles",
     "estimate",
     "_speeds",
 )
@@ -162,7 +163,8 @@ class Health:
         self.cooldown = Cooldown()
         self.budget = DestinationBudget()
         self.limiter = Limiter(target.max_concurrency)
-        self.noise = Noise()
+        self.overloads = noise_of_overloads()
+        self.throttles = noise_of_throttles()
         self.estimate = PeakEwma(seed_s, now)
         self.disablement: Disablement | None = None
         self.waiting: set[Lease] = set()  # attempts before their commit point
@@ -288,8 +290,9 @@ class Health:
         self.budget.succeeded()
         self.cooldown.succeeded(now)
         self.limiter.succeeded(now)
-        if self.noise.answers < ANSWERS_MOST:
-            self.noise.answered()
+        for noise in (self.overloads, self.throttles):
+            if noise.answers < noise.most:
+                noise.answered()
         self.account.limiter.succeeded(now)
         self.estimate.observe(took_s, now)
         self._learn(lease.speed, now).observe(took_s, now)
@@ -335,7 +338,7 @@ class Health:
         self.breaker.failed(now, lease.sent, failure.cause)
         self.budget.failed(is_overload=failure.kind in _OVERLOADS)
         self.estimate.failed(now)
-        if failure.kind is FailureClass.OVERLOADED and not self.noise.excuses():
+        if failure.kind is FailureClass.OVERLOADED and not self.overloads.excuses():
             self.limiter.overloaded(now)
 
     def disable(self, disablement: Disablement) -> None:
@@ -345,7 +348,7 @@ class Health:
     def _should_rest(self, blame: Blame, hint_s: float | None) -> bool:
         if hint_s is not None:
             return blame in (Blame.THROTTLE, Blame.TARGET)
-        return blame is Blame.THROTTLE and not self.noise.excuses()
+        return blame is Blame.THROTTLE and not self.throttles.excuses()
 
     def _refill_on_ramp(self, before: BreakerState, now: float) -> None:
         after = self.breaker.state(now)
