@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from trio_gateway.failover.failures import Failure, FailureClass
 from trio_gateway.relay.passage import Passage
+from trio_gateway.wire.sse import EVENT_BYTES_MAX
 
 
 def a_token(word: str = "hi", *, end: str = "null", more: str = "") -> bytes:
@@ -65,6 +66,15 @@ def test_an_event_that_ends_one_which_is_held_is_not_taken_for_a_whole_one() -> 
     assert passage.feed(a_token()) == b""
     assert passage.broken == Failure(FailureClass.BAD_ANSWER, "malformed event")
     assert passage.tokens == 1
+
+
+def test_after_an_event_that_is_too_long_nothing_passes_as_if_it_had_not_been() -> None:
+    passage = a_passage()
+    too_long = a_token("x" * (EVENT_BYTES_MAX + 1))
+    assert passage.feed(a_token()) == a_token()
+    assert passage.feed(a_token() + too_long) == a_token()
+    assert passage.feed(a_token()) == b""
+    assert passage.broken == Failure(FailureClass.BAD_ANSWER, "event too long")
 
 
 @pytest.mark.parametrize("last", [b"data: [DONE]\n\n", a_token(more=',"error":1')])

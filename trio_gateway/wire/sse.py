@@ -142,6 +142,7 @@ class EventParser:
     def _break(self, events: list[Event]) -> list[Event]:
         self._held = bytearray()
         self._is_broken = True
+        self.is_between = False
         if not events:
             raise EventTooLong
         return events
