@@ -49,8 +49,8 @@ class Noise:
 def noise_of_overloads() -> Noise:
     """Refusals for want of capacity: up to a third, and ten in a row.
 
-    Anthropic's 529 and others' 503 come by a quarter in a bad hour, whatever is asked.
-    A refusal costs a failover and no time; to hold back costs clients.
+    A target that browns out may refuse a quarter of what it is sent, however little
+    that is. A refusal costs a failover and no time; to hold back costs clients.
     """
     return Noise(answers_an_excuse=2, excuses_most=10)
 
